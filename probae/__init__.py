@@ -1,0 +1,55 @@
+"""Probabilistic autoencoders and Boltzmann machines on Pyro: one engine trains them, honest estimates judge them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from probae import data, errors
+from probae.engine.callbacks import Callback
+from probae.engine.fit import fit
+from probae.engine.loggers import CSVLogger
+from probae.engine.monitor import Monitor
+from probae.engine.run import Run
+from probae.evaluation.estimate import Estimate
+from probae.evaluation.log_likelihood import log_likelihood
+from probae.inference.elbo import ELBO
+from probae.inference.iwae import IWAE
+from probae.inference.negative_phases import CD, PCD, Exact
+from probae.models.rbm import RBM
+from probae.models.saving import load
+from probae.models.sparse import SparseAutoencoder
+from probae.models.vae import VAE
+
+if TYPE_CHECKING:
+    from probae import plots
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CD",
+    "ELBO",
+    "IWAE",
+    "PCD",
+    "RBM",
+    "VAE",
+    "CSVLogger",
+    "Callback",
+    "Estimate",
+    "Exact",
+    "Monitor",
+    "Run",
+    "SparseAutoencoder",
+    "data",
+    "errors",
+    "fit",
+    "load",
+    "log_likelihood",
+    "plots",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plots":  # brings matplotlib, so only on demand
+        return importlib.import_module("probae.plots")
+    raise AttributeError(f"module 'probae' has no attribute {name!r}")

@@ -1,0 +1,92 @@
+"""Checks at the door: public functions call these once on what they are given."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probae.errors import ArgumentError, DataError
+
+
+def positive_int(argument: str, value: Any, *, minimum: int = 1) -> int:
+    """`value` as an int of at least `minimum`; a bool, a float or a smaller number is an error."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
+        expected = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+        raise ArgumentError(argument, expected, repr(value))
+    return int(value)
+
+
+def real(argument: str, value: Any, *, low: float = -math.inf, high: float = math.inf, open_low: bool = False) -> float:
+    """`value` as a finite float between `low` and `high`, `low` itself excluded when `open_low`."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or number < low or number > high or (open_low and number == low):
+        bounds = f"{'above' if open_low else 'at least'} {low:g}" if low > -math.inf else ""
+        bounds += (" and " if bounds else "") + f"at most {high:g}" if high < math.inf else ""
+        raise ArgumentError(argument, f"a finite number {bounds}".strip(), repr(value))
+    return number
+
+
+def choice(argument: str, value: Any, names: Iterable[str]) -> str:
+    """`value` if it is one of `names`; otherwise an error that offers the nearest ones."""
+    names = sorted(names)
+    if not isinstance(value, str) or value not in names:
+        hint = nearest(str(value).lower(), names).lstrip("; ").replace("did", "Did", 1)
+        raise ArgumentError(argument, f"one of {', '.join(map(repr, names))}", repr(value), hint)
+    return value
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """"; did you mean 'a' or 'b'?" for the names most like `name`, or nothing when none is near."""
+    near = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def shape(argument: str, value: Any) -> tuple[int, ...]:
+    """A data shape, from an int or a non-empty tuple of positive ints."""
+    sizes = (value,) if isinstance(value, Integral) else value
+    if not isinstance(sizes, (tuple, list)) or not sizes:
+        raise ArgumentError(argument, "a positive integer or a tuple of them", repr(value))
+    return tuple(positive_int(argument, size) for size in sizes)
+
+
+def finite(argument: str, x: Tensor) -> Tensor:
+    """`x`, a floating-point tensor without NaN or infinity."""
+    if not x.is_floating_point():
+        raise DataError(argument, "a tensor of floating-point numbers", f"dtype {x.dtype}", "Convert it with .float()")
+    # A sum is finite only if all its terms are, and costs a tenth of looking at each; it may overflow, so look then.
+    if not bool(x.sum().isfinite()) and not bool(torch.isfinite(x).all()):
+        bad = int((~torch.isfinite(x)).sum())
+        raise DataError(argument, "finite values", f"{bad} of {x.numel()} that are NaN or infinite")
+    return x
+
+
+def rows(argument: str, x: Any, data_shape: tuple[int, ...]) -> Tensor:
+    """`x` as an (N, D) tensor, from shape (N, D) or (N, *data_shape), D the product of `data_shape`.
+
+    Raises:
+        DataError: for another type or shape, or no examples at all.
+    """
+    if not isinstance(x, Tensor):
+        raise DataError(argument, "a torch.Tensor", type(x).__name__)
+    size = math.prod(data_shape)
+    if x.shape[1:] not in (torch.Size((size,)), torch.Size(data_shape)):
+        wanted = f"shape (N, {size})" + (f" or (N, {', '.join(map(str, data_shape))})" if len(data_shape) > 1 else "")
+        raise DataError(argument, wanted, f"shape {tuple(x.shape)}")
+    if x.shape[0] == 0:
+        raise DataError(argument, "at least one example", "an empty tensor")
+    return x.reshape(x.shape[0], size)
+
+
+def examples(argument: str, x: Any, data_shape: tuple[int, ...]) -> Tensor:
+    """`x` as a finite (N, D) tensor, from shape (N, D) or (N, *data_shape).
+
+    Raises:
+        DataError: for another type, dtype or shape, no examples at all, NaN or infinity.
+    """
+    return finite(argument, rows(argument, x, data_shape))

@@ -1,0 +1,1 @@
+"""Distributions over data and latent vectors, Boltzmann machines among them, as Pyro distributions."""

@@ -1,0 +1,81 @@
+"""What can watch a run: callbacks, and the progress bar."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from probae.engine.training import Training
+
+
+class Callback:
+    """Methods that the training loop calls; override the ones you need.
+
+    A callback may read everything of `training` (`epoch`, `step`, `history`, `programs`, ...) and call
+    `training.stop(reason)`, which ends the run after the current step.
+
+    Example:
+        >>> class StopAt(Callback):
+        ...     def on_epoch_end(self, training):
+        ...         if training.history["train_loss"][-1] < 20.0:
+        ...             training.stop("good enough")
+    """
+
+    def on_fit_start(self, training: Training) -> None:
+        """Before the first step."""
+
+    def on_step_end(self, training: Training) -> None:
+        """After each step. The loss is still on its device: reading it here waits for it."""
+
+    def on_epoch_end(self, training: Training) -> None:
+        """After each epoch, its validation included."""
+
+    def on_fit_end(self, training: Training) -> None:
+        """After the last step, also when the run was interrupted or failed."""
+
+
+class Progress(Callback):
+    """A tqdm bar, in a terminal or a notebook: steps done, the epoch, the last epoch's loss and monitor.
+
+    With a limit of time the bar runs over the seconds.
+    """
+
+    def on_fit_start(self, training: Training) -> None:
+        from tqdm.auto import tqdm
+
+        self.by_time = training.max_time is not None
+        total = training.max_time if self.by_time else training.total_steps
+        done = training.seconds if self.by_time else training.step
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
+        unit = "s" if self.by_time else "steps"
+        self.bar: Any = tqdm(
+            total=total, initial=done, unit=unit, desc=self._title(training), mininterval=0.2, file=sys.stderr,
+            bar_format=shape if total else None,
+        )  # fmt: skip
+
+    def _title(self, training: Training) -> str:
+        epochs = f"/{training.epochs}" if training.epochs else ""
+        return f"epoch {min(training.epoch + 1, training.epochs or sys.maxsize)}{epochs}"
+
+    def on_step_end(self, training: Training) -> None:
+        if not self.by_time:
+            self.bar.update(1)
+
+    def on_epoch_end(self, training: Training) -> None:
+        last = {name: column[-1] for name, column in training.history.items()}
+        names = [name for name in last if name == "train_loss" or name.startswith("valid_")]
+        self.bar.set_postfix({name: f"{last[name]:.2f}" for name in names if last[name] is not None}, refresh=False)
+        self.bar.set_description(self._title(training), refresh=False)
+        if self.by_time:
+            self.bar.update(min(training.seconds, training.max_time or 0.0) - self.bar.n)
+
+    def on_fit_end(self, training: Training) -> None:
+        self.bar.close()
+
+
+def wants_progress(progress: bool | None) -> bool:
+    """What was asked; by default whether somebody is looking (a terminal or a notebook)."""
+    if progress is not None:
+        return progress
+    return sys.stderr.isatty() or "ipykernel" in sys.modules

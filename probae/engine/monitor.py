@@ -1,0 +1,54 @@
+"""The declared monitor: what validation reports, early stopping watches and the best model is chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probae.engine.batches import Batch
+from probae.inference.elbo import ELBO
+from probae.inference.objective import Objective
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """A number in nats per example, higher is better, evaluated on validation data after each epoch.
+
+    Evaluated in eval mode, without gradients, under fixed noise outside the training stream, so that two epochs
+    differ by their parameters alone.
+
+    Attributes:
+        name: what it is, as an identifier: "elbo", "reconstruction", "log_likelihood".
+        evaluate: batches -> scalar tensor, the mean over all their examples.
+        selects: whether the best epoch by it is kept; otherwise the last one is.
+    """
+
+    name: str
+    evaluate: Callable[[Iterable[Batch]], Tensor]
+    selects: bool = True
+
+
+def mean_over(batches: Iterable[Batch], score: Callable[[Batch], Tensor]) -> Tensor:
+    """The mean of a score over the examples of all batches; `score` returns a batch's mean."""
+    total: Any = 0.0
+    count = 0
+    for batch in batches:
+        total = total + score(batch) * batch.num_examples
+        count += batch.num_examples
+    return torch.as_tensor(total / max(count, 1))
+
+
+def elbo_monitor(model: Callable[..., Any], guide: Callable[..., Any], objective: Objective | None = None) -> Monitor:
+    """The plain evidence lower bound: beta 1, no penalties. The default for a pair that declares no monitor."""
+    elbo = (objective or ELBO()).eval()
+
+    def score(batch: Batch) -> Tensor:
+        loss = elbo(model, guide, *batch.args, **batch.kwargs)
+        assert elbo.structure is not None
+        return -loss / elbo.structure.num_examples(batch.args, batch.kwargs)
+
+    return Monitor("elbo", lambda batches: mean_over(batches, score))

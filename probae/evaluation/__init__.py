@@ -1,0 +1,1 @@
+"""Estimators of likelihoods and partition functions, their one result type, and their diagnostics."""

@@ -1,0 +1,151 @@
+"""Annealed importance sampling: log Z of a Boltzmann machine, from independent bits by small steps."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from probae import checks
+from probae.data.protocol import Protocol
+from probae.distributions.bits import random_bits
+from probae.distributions.rbm import RestrictedBoltzmann, softplus
+from probae.errors import ArgumentError
+from probae.evaluation.estimate import Estimate
+
+SMALLEST_RATE = 1e-3
+"""Base rates stay this far from 0 and 1, so that no state is impossible under the base."""
+
+
+def ais_log_partition(
+    machine: RestrictedBoltzmann,
+    base_rates: Tensor,
+    *,
+    num_chains: int = 100,
+    num_temperatures: int | Tensor = 1000,
+    progress: bool = False,
+) -> Estimate:
+    """Estimate log Z by annealed importance sampling from independent bits with the data's mean rates.
+
+    p_t(v) ~ exp((1 - t) r'v + t a'v + sum_j softplus(t (b_j + (v'W)_j))), r = logit(base rates), t from 0 to 1;
+    Z = Z_0 E[w], the weight w of a chain being the product of p_{t+1}(v_t) / p_t(v_t), each taken before v_t moves.
+
+    The mean weight is unbiased at any number of temperatures, so its logarithm is a lower bound in expectation. It is
+    never reported as reliable: chains that miss a mode say nothing of it, and weights that agree do not exclude one.
+
+    Args:
+        machine: its parameters only; nothing is differentiated.
+        base_rates: (D,) mean rates of the visible bits, in [0, 1]; moved inward to at least `SMALLEST_RATE`.
+        num_chains: independent chains, at least 2.
+        num_temperatures: steps of equal size from 0 to 1, or the inverse temperatures themselves, from 0 up to 1.
+        progress: whether to show a progress bar.
+
+    Returns:
+        log Z in nats; `stderr` by the delta method, `ess` of the chains' weights.
+
+    Raises:
+        ArgumentError: for arguments of the wrong shape or range.
+
+    Source: Neal (2001), "Annealed importance sampling"; Salakhutdinov and Murray (2008), "On the quantitative analysis
+    of deep belief networks", section 4.1.
+
+    Example:
+        >>> machine = RestrictedBoltzmann(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
+        >>> ais_log_partition(machine, torch.full((3,), 0.5), num_chains=10, num_temperatures=5).value  # log 2^5
+        3.465...
+    """
+    log_weights = ais_log_weights(
+        machine, base_rates, num_chains=num_chains, num_temperatures=num_temperatures, progress=progress
+    )
+    steps = num_temperatures if isinstance(num_temperatures, int) else len(num_temperatures) - 1
+    value, stderr, ess = log_mean_weight(log_weights)
+    reason = (
+        "forward AIS alone cannot see a mode that its chains never reach"
+        f" (effective sample size {ess:.0f} of {num_chains} chains)"
+    )
+    return Estimate(
+        value,
+        quantity="log Z",
+        direction="lower",
+        stderr=stderr,
+        ess=ess,
+        lower=value,
+        reliable=False,
+        reason=reason,
+        protocol=Protocol().using(f"AIS over {steps} temperatures", num_chains),
+    )
+
+
+@torch.no_grad()
+def ais_log_weights(
+    machine: RestrictedBoltzmann,
+    base_rates: Tensor,
+    *,
+    num_chains: int = 100,
+    num_temperatures: int | Tensor = 1000,
+    progress: bool = False,
+) -> Tensor:
+    """The chains' log weights, in nats, float64 of shape (num_chains,); the mean of their exponentials estimates Z.
+
+    Arguments, errors and source: see `ais_log_partition`.
+
+    Example:
+        >>> machine = RestrictedBoltzmann(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
+        >>> ais_log_weights(machine, torch.full((3,), 0.5), num_chains=2, num_temperatures=1).exp()
+        tensor([32.0000, 32.0000], dtype=torch.float64)
+    """
+    checks.positive_int("num_chains", num_chains, minimum=2)
+    betas = _inverse_temperatures(num_temperatures)
+    weight, visible, hidden = machine.weight, machine.visible_bias, machine.hidden_bias
+    logits = _base_logits(base_rates, visible.numel())
+    log_base = softplus(logits).sum() + hidden.numel() * math.log(2)
+    log_weights = log_base.to(weight.device).repeat(num_chains)
+    base = logits.to(visible)
+    v = random_bits(base.sigmoid().repeat(num_chains, 1))
+    for beta, following in tqdm(list(pairwise(betas)), desc="AIS", disable=not progress):
+        inputs = torch.addmm(hidden, v, weight)
+        gain = softplus(following * inputs) - softplus(beta * inputs)
+        log_weights += gain.sum(-1, dtype=torch.float64) + (following - beta) * (v @ (visible - base))
+        h = random_bits((following * inputs).sigmoid_())
+        v = random_bits((torch.addmm(visible, h, weight.t()) * following + (1 - following) * base).sigmoid_())
+    return log_weights
+
+
+def log_mean_weight(log_weights: Tensor) -> tuple[float, float, float]:
+    """The log of the mean weight, its standard error by the delta method, and the weights' effective sample size.
+
+    Args:
+        log_weights: (N,) in nats, N at least 2.
+
+    Example:
+        >>> log_mean_weight(torch.zeros(4, dtype=torch.float64))
+        (0.0, 0.0, 4.0)
+    """
+    count, log_sum = len(log_weights), log_weights.logsumexp(0)
+    relative = (log_weights - log_sum + math.log(count)).exp()
+    stderr = relative.std() / math.sqrt(count)
+    ess = (2 * log_sum - (2 * log_weights).logsumexp(0)).exp()
+    return float(log_sum - math.log(count)), float(stderr), float(ess)
+
+
+def _base_logits(rates: Tensor, num_visible: int) -> Tensor:
+    if not isinstance(rates, Tensor) or rates.shape != (num_visible,):
+        got = f"shape {tuple(rates.shape)}" if isinstance(rates, Tensor) else type(rates).__name__
+        raise ArgumentError("base_rates", f"a tensor of shape ({num_visible},)", got)
+    if not bool(((rates >= 0) & (rates <= 1)).all()):
+        raise ArgumentError("base_rates", "rates in [0, 1]", "values outside of it, or NaN")
+    return torch.logit(rates.double().clamp(SMALLEST_RATE, 1 - SMALLEST_RATE))
+
+
+def _inverse_temperatures(num_temperatures: int | Tensor) -> list[float]:
+    if not isinstance(num_temperatures, Tensor):
+        steps = checks.positive_int("num_temperatures", num_temperatures)
+        return torch.linspace(0, 1, steps + 1, dtype=torch.float64).tolist()
+    betas = num_temperatures.detach().double()
+    ordered = betas.dim() == 1 and len(betas) > 1 and bool((betas.diff() > 0).all())
+    if not ordered or betas[0] != 0 or betas[-1] != 1:
+        raise ArgumentError("num_temperatures", "increasing inverse temperatures from 0 to 1", num_temperatures)
+    return betas.tolist()

@@ -1,0 +1,66 @@
+"""The one result type of every estimator: a number, its errors, its direction, and whether to believe it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from probae.data.protocol import Protocol
+
+Direction = Literal["exact", "lower", "upper", "estimate"]
+
+_READS = {"exact": "exact", "lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}
+
+
+@dataclass(frozen=True, repr=False)
+class Estimate:
+    """A Monte Carlo estimate in nats, with everything needed to judge it.
+
+    Attributes:
+        value: the estimate; of a log-likelihood, the mean over the examples (higher is better).
+        quantity: what is estimated, such as "log-likelihood" or "log Z".
+        direction: of its expectation: "exact"; "lower" or "upper", a bound; "estimate", neither.
+        stderr: Monte Carlo standard error, with the examples fixed; 0 for an exact value.
+        stderr_data: standard error from sampling the examples; None where there are none.
+        per_example: (N,) the value of each example; None where there are none.
+        ess: effective sample size of the importance weights (the median over the examples); None without weights.
+        khat: Pareto k-hat of the weights (the median over the examples); below 0.7 the error bars can be trusted.
+        lower, upper: bounds in expectation, where there are some.
+        reliable: whether the estimator's own diagnostics found nothing wrong.
+        reason: in words, why `reliable` is what it is.
+        protocol: data set, split, binarization, estimator and number of samples.
+
+    Example:
+        >>> Estimate(-23.4567, stderr=0.0123, stderr_data=0.31, direction="lower", ess=312.0, khat=0.42,
+        ...          protocol=Protocol("digits", "test", "stochastic", 0).using("importance", 5000))
+        log-likelihood -23.457 ± 0.012 (Monte Carlo) ± 0.31 (data) nats | lower bound | ESS 312 | k-hat 0.42 | reliable \
+| digits/test, stochastic binarization (seed 0), importance with 5000 samples
+    """
+
+    value: float
+    quantity: str = "log-likelihood"
+    direction: Direction = "estimate"
+    stderr: float = 0.0
+    stderr_data: float | None = None
+    per_example: Tensor | None = None
+    ess: float | None = None
+    khat: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    reliable: bool = True
+    reason: str = ""
+    protocol: Protocol = field(default_factory=Protocol)
+
+    def __repr__(self) -> str:
+        errors = f" ± {self.stderr:.2g} (Monte Carlo)" if self.stderr else ""
+        errors += f" ± {self.stderr_data:.2g} (data)" if self.stderr_data is not None else ""
+        cells = [f"{self.quantity} {self.value:.3f}{errors} nats", _READS[self.direction]]
+        cells += [f"ESS {self.ess:.0f}"] if self.ess is not None else []
+        cells += [f"k-hat {self.khat:.2f}"] if self.khat is not None else []
+        cells += ["reliable" if self.reliable else f"NOT RELIABLE: {self.reason}", str(self.protocol)]
+        return " | ".join(cells)
+
+    def __float__(self) -> float:
+        return self.value

@@ -1,0 +1,107 @@
+"""What a Boltzmann machine's log-probabilities lack: log Z, by name of the method, or a monitor that does without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probae import checks
+from probae.data.protocol import Protocol
+from probae.distributions.enumeration import check_enumerable, exact_log_partition
+from probae.distributions.rbm import RestrictedBoltzmann, softplus
+from probae.errors import NotPreparedError
+from probae.evaluation.ais import ais_log_partition
+from probae.evaluation.estimate import Estimate
+
+__all__ = ["exact_log_partition", "log_partition", "pseudo_log_likelihood"]
+
+
+def log_partition(
+    machine: RestrictedBoltzmann, method: str = "exact", *, base_rates: Tensor | None = None, **options: Any
+) -> Estimate:
+    """The log-partition function of a machine, log Z in nats, by the named method.
+
+    Args:
+        machine: its parameters only; nothing is differentiated.
+        method: "exact" enumerates the smaller side (at most 20 units); "ais" is annealed importance sampling.
+        base_rates: (D,) the data's mean rates, where AIS starts.
+        options: of the method: those of `ais_log_partition`, or `chunk_size` of `exact_log_partition`.
+
+    Raises:
+        ArgumentError: for an unknown method, a machine too large to enumerate, or options out of range.
+        NotPreparedError: for AIS without base rates.
+
+    Example:
+        >>> machine = RestrictedBoltzmann(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
+        >>> log_partition(machine)
+        log Z 3.466 nats | exact | reliable | unknown data, enumeration
+    """
+    if checks.choice("method", method, ("exact", "ais")) == "exact":
+        return _exact(machine, **options)
+    if base_rates is None:
+        raise NotPreparedError("AIS starts from the data's mean rates: call model.prepare(data), or give them as base=")
+    return ais_log_partition(machine, base_rates, **options)
+
+
+@torch.no_grad()
+def _exact(machine: RestrictedBoltzmann, **options: Any) -> Estimate:
+    units = check_enumerable(machine)
+    value = float(exact_log_partition(machine, **options))
+    return Estimate(
+        value,
+        quantity="log Z",
+        direction="exact",
+        lower=value,
+        upper=value,
+        reason=f"enumerated 2^{units} states",
+        protocol=Protocol().using("enumeration"),
+    )
+
+
+@torch.no_grad()
+def pseudo_log_likelihood(machine: RestrictedBoltzmann, v: Tensor, *, num_bits: int = 8) -> Tensor:
+    """A cheap stochastic estimate of log PL(v) = sum_i log p(v_i | all other v), which needs no log Z.
+
+    log p(v_i | rest) = -softplus(F(v) - F(v with bit i flipped)); each example gets D / K times the sum over K random
+    bits i. Unbiased for each example, and exact for K = D. Its variance is kept low: bits are dealt out like cards, so
+    that no example gets one twice and over the whole batch each bit is used equally often, give or take one; and as a
+    flip shifts v'W by one row of W, all bits together cost about one matrix product.
+
+    It is a monitor, not a likelihood, and can prefer the wrong model.
+
+    Args:
+        machine: its parameters only; nothing is differentiated.
+        v: (N, D) bits.
+        num_bits: K, at most D of which are used.
+
+    Returns:
+        (N,) in nats, higher is better.
+
+    Raises:
+        DataError: for another shape or type of `v`.
+        ArgumentError: if `num_bits` is not a positive integer.
+
+    Source: Besag (1975), "Statistical analysis of non-lattice data"; one random bit an example: the deep learning
+    tutorials of LISA lab (2008-2013).
+
+    Example:
+        >>> machine = RestrictedBoltzmann(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
+        >>> pseudo_log_likelihood(machine, torch.zeros(1, 3))  # 3 log(1/2)
+        tensor([-2.0794])
+    """
+    size = machine.visible_bias.numel()
+    bits = min(checks.positive_int("num_bits", num_bits), size)
+    v = checks.examples("v", v, (size,)).to(machine.weight)
+    deck = torch.randperm(size, device=v.device)
+    first = torch.arange(len(v), device=v.device) * bits
+    inputs = torch.addmm(machine.hidden_bias, v, machine.weight)
+    energy = softplus(inputs).sum(-1)
+    total = torch.zeros_like(energy)
+    for card in range(bits):
+        chosen = deck[(first + card) % size]
+        change = 1 - 2 * v.gather(1, chosen.unsqueeze(1))
+        flipped = softplus(torch.addcmul(inputs, change, machine.weight[chosen])).sum(-1)
+        total -= softplus(flipped - energy + change.squeeze(1) * machine.visible_bias[chosen])
+    return total * (size / bits)

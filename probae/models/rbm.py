@@ -1,0 +1,315 @@
+"""The restricted Boltzmann machine as a model: an energy, trained through the same ELBO with an empty guide."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from typing import Any, ClassVar, Self, final
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from probae import checks
+from probae.data import Dataset
+from probae.distributions.bits import random_bits
+from probae.distributions.enumeration import MAX_UNITS
+from probae.distributions.named import make
+from probae.distributions.rbm import RestrictedBoltzmann
+from probae.engine.batches import Batch
+from probae.engine.monitor import Monitor, mean_over
+from probae.engine.randomness import check_seed, stream
+from probae.errors import ArgumentError, DataError
+from probae.evaluation.energy import log_likelihood_of_energy
+from probae.evaluation.estimate import Estimate
+from probae.evaluation.partition import log_partition, pseudo_log_likelihood
+from probae.inference.negative_phases import PCD, PHASES, NegativePhase
+from probae.models.base import Model, examples_of, protocol_of
+
+_MONITOR_BUDGET = 2**26  # softplus evaluations for an exact log Z after each epoch: a fraction of a second
+
+
+@final
+class RBM(Model):
+    """A restricted Boltzmann machine over visible bits v, with hidden bits h summed out,
+
+        p(v) = exp(-F(v)) / Z,  F(v) = -a'v - sum_j softplus(b_j + (v'W)_j).
+
+    Its guide is empty: the sum over h is exact. The ELBO of this pair is log p(v), and the gradient of log Z comes
+    from the negative phase, so that the engine, or Pyro's SVI, trains it like any other model. Without an estimate of
+    log Z the training loss is no likelihood; `monitor()` says what validation reports: the exact log-likelihood where
+    the smaller side can be enumerated quickly, else the pseudo-likelihood, by which no epoch is chosen.
+
+    Args:
+        data_shape: of one example; its size is the number of visible units, D.
+        num_hidden: number of hidden units, H.
+        visible: kind of the visible units: "bernoulli".
+        hidden: kind of the hidden units: "bernoulli".
+        negative_phase: `pb.PCD()` by default, `pb.CD()` or `pb.Exact()`, or their names; a copy is kept.
+
+    Attributes:
+        weight: (D, H) parameter. visible_bias: (D,). hidden_bias: (H,).
+
+    Raises:
+        ArgumentError: names the argument.
+
+    Source:
+        Smolensky 1986; Hinton 2002 (contrastive divergence); Tieleman 2008 (PCD); Hinton 2010, "A practical guide to
+        training restricted Boltzmann machines", for the initial values.
+
+    Example:
+        >>> import torch
+        >>> from probae.data import load
+        >>> _ = torch.manual_seed(0)
+        >>> patterns = load("bars_and_stripes", size=3).train
+        >>> rbm = RBM(9, 12)
+        >>> run = rbm.fit(patterns, epochs=20, seed=0)
+        >>> rbm.log_likelihood(patterns).direction
+        'exact'
+        >>> rbm.sample(5, steps=10).shape
+        torch.Size([5, 9])
+    """
+
+    fit_defaults: ClassVar[dict[str, Any]] = {"optimizer": partial(torch.optim.SGD, lr=0.05, momentum=0.5)}
+
+    mean_rates: Tensor
+
+    def __init__(
+        self,
+        data_shape: int | tuple[int, ...],
+        num_hidden: int,
+        visible: str = "bernoulli",
+        hidden: str = "bernoulli",
+        negative_phase: NegativePhase | str | dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data_shape)
+        self.num_hidden = checks.positive_int("num_hidden", num_hidden)
+        self.visible = checks.choice("visible", visible, ("bernoulli",))
+        self.hidden = checks.choice("hidden", hidden, ("bernoulli",))
+        self.weight = nn.Parameter(0.01 * torch.randn(self.num_visible, self.num_hidden))
+        self.visible_bias = nn.Parameter(torch.zeros(self.num_visible))
+        self.hidden_bias = nn.Parameter(torch.zeros(self.num_hidden))
+        phase = PCD() if negative_phase is None else negative_phase
+        self.negative_phase = copy.deepcopy(make("negative_phase", phase, NegativePhase, PHASES))
+        self.negative_phase.allocate(self.num_visible, dtype=self.weight.dtype, device=self.weight.device)
+        self.register_buffer("mean_rates", torch.full((self.num_visible,), torch.nan))
+        self._known: tuple[Estimate, list[Tensor]] | None = None
+
+    # The pair.
+
+    def model(
+        self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,
+        lengths: Tensor | None = None, num_examples: int = 1,
+    ) -> Tensor:  # fmt: skip
+        """p(v), the hidden units summed out. Without x, draws by Gibbs sampling. Returns v, (N, D)."""
+        self.refuse(mask=mask, lengths=lengths)
+        self.register()
+        with pyro.plate("data", num_examples if x is None else x.shape[0]):
+            return pyro.sample("x", self.distribution(), obs=None if x is None else x.flatten(1))
+
+    def guide(
+        self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,
+        lengths: Tensor | None = None, num_examples: int = 1,
+    ) -> None:  # fmt: skip
+        """Empty: p(h given v) is exact and summed out."""
+        self.refuse(mask=mask, lengths=lengths)
+
+    def distribution(self) -> RestrictedBoltzmann:
+        """The machine as a Pyro distribution, to be a site of any program."""
+        learning = self.training and torch.is_grad_enabled()
+        return RestrictedBoltzmann(
+            self.weight, self.visible_bias, self.hidden_bias, negative_phase=self.negative_phase,
+            log_partition=None if learning else self._current(), training=self.training,
+        )  # fmt: skip
+
+    # What it declares.
+
+    def check(self, argument: str, x: Tensor) -> None:
+        self._check_bits(argument, x, "visible")
+
+    def _check_bits(self, argument: str, x: Tensor, units: str) -> None:
+        bad = (x != 0) & (x != 1)
+        if bool(bad.any()):
+            raise DataError(
+                argument, f"bits (0 or 1), since the {units} units are Bernoulli",
+                f"grey values such as {x[bad][0].item():.3g}",
+                "Draw bits with pb.data.load(..., binarize='stochastic') or (x > 0.5).float()",
+            )  # fmt: skip
+
+    def prepare(self, data: Dataset | Tensor) -> Self:
+        """Keep the data's mean rates, where AIS starts; start visible biases (and chains) that are still zero there."""
+        rates = self.examples("data", data).mean(0)
+        with torch.no_grad():
+            self.mean_rates.copy_(rates)
+            if not bool(self.visible_bias.any()):
+                self.visible_bias.copy_(torch.logit(rates.clamp(0.01, 0.99)))
+                if isinstance(self.negative_phase, PCD) and self.negative_phase.chains is not None:
+                    self.negative_phase.chains.copy_(random_bits(rates.expand_as(self.negative_phase.chains)))
+        return self
+
+    def monitor(self) -> Monitor:
+        """The exact log-likelihood where enumerating takes a fraction of a second, else the pseudo-likelihood."""
+        small, large = sorted((self.num_visible, self.num_hidden))
+        if small <= MAX_UNITS and 2**small * large <= _MONITOR_BUDGET:
+
+            def exact(batches: Any) -> Tensor:
+                log_z = log_partition(self.distribution(), "exact").value
+                return mean_over(batches, lambda batch: -self.free_energy(examples_of(batch)).mean()) - log_z
+
+            return Monitor("log_likelihood", exact)
+
+        def pseudo(batch: Batch) -> Tensor:
+            return pseudo_log_likelihood(self.distribution(), examples_of(batch)).mean()
+
+        return Monitor("pseudo_likelihood", lambda batches: mean_over(batches, pseudo), selects=False)
+
+    # Its verbs.
+
+    def energy(self, v: Tensor, h: Tensor) -> Tensor:
+        """E(v, h) = -v'Wh - a'v - b'h, in nats: (N,) for bits v (N, D) and h (N, H)."""
+        h = checks.examples("h", h, (self.num_hidden,))
+        self._check_bits("h", h, "hidden")
+        v = self.examples("v", v)
+        if len(v) != len(h):
+            raise DataError("h", f"{len(v)} rows, as many as v", f"{len(h)}")
+        return self.distribution().energy(v, h.to(v))
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        """F(v) = -log sum_h exp(-E(v, h)), in nats: (N,) for bits v (N, D)."""
+        return self.distribution().free_energy(self.examples("v", v))
+
+    def embed(self, x: Dataset | Tensor) -> Tensor:
+        """p(h_j = 1 given v) for examples (N, D): (N, H)."""
+        with self.evaluating():
+            return self.distribution().hidden_mean(self.examples("x", x))
+
+    def reconstruct(self, x: Dataset | Tensor) -> Tensor:
+        """Visible rates given the hidden rates of each example (mean field, one step down): (N, D)."""
+        with self.evaluating():
+            return self.distribution().visible_mean(self.embed(x))
+
+    def log_partition(
+        self, method: str | None = None, *, base: Tensor | None = None, seed: int = 0, **options: Any
+    ) -> Estimate:
+        """log Z, and from now on, until the parameters change, the one that `log_prob` uses in evaluation mode.
+
+        Args:
+            method: "exact" (by default where the smaller side has at most 20 units) or "ais".
+            base: (D,) the data's mean rates, where AIS starts; those that `prepare` has kept by default.
+            seed: of the random numbers; the global random state is not touched.
+            options: of the method: num_chains, num_temperatures, progress for AIS.
+
+        Raises:
+            ArgumentError: for a machine too large to enumerate, or an unknown method.
+            NotPreparedError: for AIS without base rates.
+        """
+        method = method or ("exact" if min(self.num_visible, self.num_hidden) <= MAX_UNITS else "ais")
+        with self.evaluating(), stream(check_seed(seed), self.device):
+            estimate = log_partition(self.distribution(), method, base_rates=self._base(base), **options)
+        self._known = (estimate, [p.detach().clone() for p in self.parameters()])
+        return estimate
+
+    def log_likelihood(self, data: Dataset | Tensor, method: str | None = None, **options: Any) -> Estimate:
+        """The mean of -F(v) - log Z, with log Z from `log_partition(method, **options)`.
+
+        Forward AIS underestimates log Z, so that the likelihood it gives is an upper bound in expectation.
+        """
+        x = self.examples("data", data)
+        log_z = self.log_partition(method, **options)
+        with self.evaluating():
+            return log_likelihood_of_energy(-self.free_energy(x), log_z, protocol_of(data))
+
+    def sample(
+        self, num_examples: int | None = None, *, steps: int = 1000, given: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Visible bits after Gibbs sampling: free, or with observed units clamped (in-painting).
+
+        Chains start at the data's mean rates if `prepare` has seen data, else at fair coins. They are near the
+        machine's distribution only once they have mixed.
+
+        Args:
+            num_examples: how many chains; 1 by default, or one for each row of `given`.
+            steps: Gibbs steps of each.
+            given: (N, D) values of the observed units; what stands in the others, even NaN, does not matter.
+            mask: (D,) or (N, D), True where a unit is observed and stays at its value in `given`.
+
+        Returns:
+            (N, D) bits.
+
+        Raises:
+            ArgumentError: for `given` without `mask` or the other way round, or a mask of another shape or dtype.
+        """
+        if (given is None) != (mask is None):
+            raise ArgumentError("mask", "given= and mask= together", "one of them")
+        steps = checks.positive_int("steps", steps)
+        observed, values = (None, None) if given is None else self._observed(given, mask)
+        rows = 1 if values is None else len(values)
+        count = checks.positive_int("num_examples", rows if num_examples is None else num_examples)
+        if values is not None and rows != count:
+            raise ArgumentError("num_examples", f"{rows}, the length of given", count)
+        with self.evaluating():
+            machine = self.distribution()
+            v = random_bits(self.mean_rates.nan_to_num(0.5).expand(count, -1))
+            if observed is None:
+                return machine.gibbs(v, steps)
+            for _ in range(steps):
+                v = machine.gibbs(torch.where(observed, values, v))
+            return torch.where(observed, values, v)
+
+    def set_parameters(self, weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> Self:
+        """Take parameters from elsewhere: (D, H), (D,) and (H,), copied.
+
+        Raises:
+            ArgumentError: names the one with another shape or dtype, or with NaN; nothing is changed then.
+        """
+        given = {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
+        for name, value in given.items():
+            shape = getattr(self, name).shape
+            if not isinstance(value, Tensor) or value.shape != shape:
+                got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                raise ArgumentError(name, f"a tensor of shape {tuple(shape)}", got)
+            checks.finite(name, value)
+        with torch.no_grad():
+            for name, value in given.items():
+                getattr(self, name).copy_(value)
+        return self
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {
+            "data_shape": list(self.data_shape), "num_hidden": self.num_hidden, "visible": self.visible,
+            "hidden": self.hidden, "negative_phase": self.negative_phase.config,
+        }  # fmt: skip
+
+    # Details.
+
+    def _observed(self, given: Tensor, mask: Any) -> tuple[Tensor, Tensor]:
+        """The mask as (D,) or (N, D), and what was given, (N, D), with zeros where it says nothing."""
+        values, shape = checks.rows("given", given, self.data_shape), self.data_shape
+        shapes = (values.shape, values.shape[1:], (len(values), *shape), shape)
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape not in shapes:
+            got = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise ArgumentError("mask", f"a bool tensor of shape {tuple(shapes[1])} or {tuple(shapes[0])}", got)
+        observed = mask.reshape(-1, self.num_visible).to(values.device)
+        values = self.examples("given", values.masked_fill(~observed, 0.0))
+        return observed.to(values.device), values
+
+    def _base(self, base: Tensor | None) -> Tensor | None:
+        if base is None:
+            return None if bool(self.mean_rates.isnan().any()) else self.mean_rates
+        rates = checks.examples("base", base.unsqueeze(0) if isinstance(base, Tensor) else base, self.data_shape)[0]
+        if not bool(((rates >= 0) & (rates <= 1)).all()):
+            raise ArgumentError("base", "mean rates in [0, 1]", "values outside of it")
+        return rates
+
+    def _current(self) -> Estimate | None:
+        """The last log Z, if the parameters are still those that it belongs to."""
+        if self._known is None:
+            return None
+        estimate, then = self._known
+        return estimate if all(map(_same, self.parameters(), then)) else None
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)

@@ -1,0 +1,111 @@
+"""The sparse autoencoder: maximum a posteriori codes under a Laplace prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from probae.checks import real
+from probae.distributions.likelihoods import Likelihood
+from probae.errors import ArgumentError
+from probae.models.latent import LatentModel
+
+
+class BoundedColumns(nn.Module):
+    """A parametrization of a weight matrix (outputs, inputs): no column is longer than one.
+
+    Without it the L1 penalty is escaped: the codes shrink while the decoder grows, and nothing becomes sparse.
+
+    Example:
+        >>> import torch
+        >>> BoundedColumns()(torch.tensor([[3.0, 0.3], [4.0, 0.4]]))
+        tensor([[0.6000, 0.3000],
+                [0.8000, 0.4000]])
+    """
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight / weight.norm(dim=0, keepdim=True).clamp(min=1.0)
+
+
+@final
+class SparseAutoencoder(LatentModel):
+    """An autoencoder with sparse codes: z = relu(f(x)) under the prior p(z) = Laplace(0, 1/strength).
+
+    Its guide is a Delta, so the ELBO is log p(x given z) - strength * |z|_1 plus a constant: the L1 penalty comes out
+    of the objective by itself, and training is MAP. Beside a squared error (a Normal likelihood of variance s^2) the
+    textbook's weight is 2 s^2 strength. The decoder's columns are bounded by one, or the penalty could be escaped.
+
+    It is deterministic, so it has no log-likelihood; its monitor is that of the reconstructions.
+
+    Args:
+        data_shape: of one example.
+        latent_dim: length of the code; more than D is fine (overcomplete).
+        hidden: widths of the encoder's hidden layers; none by default, so the decoder is linear, a dictionary.
+        strength: of the penalty, in nats per unit of |z|.
+        likelihood: "normal" or "bernoulli", or a `Likelihood`.
+        encoder: your own module, (N, D) -> (N, latent_dim).
+        decoder: your own module, (..., latent_dim) -> (..., D); bounding it is then yours.
+        activation: of the hidden layers.
+
+    Raises:
+        ArgumentError: names the argument.
+
+    Source:
+        Olshausen and Field 1996 for the prior; Ng 2011, CS294A lecture notes, for the network.
+
+    Example:
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.rand(64, 9)
+        >>> sparse = SparseAutoencoder(9, latent_dim=18, strength=0.5)
+        >>> run = sparse.fit(x, epochs=5, seed=0)
+        >>> sparse.embed(x).shape
+        torch.Size([64, 18])
+    """
+
+    def __init__(
+        self,
+        data_shape: int | tuple[int, ...],
+        latent_dim: int = 128,
+        hidden: Sequence[int] | int = (),
+        strength: float = 1.0,
+        likelihood: str | dict[str, Any] | Likelihood = "normal",
+        *,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+        activation: str = "relu",
+    ) -> None:
+        rate = real("strength", strength, low=0.0, open_low=True)
+        super().__init__(
+            data_shape,
+            latent_dim=latent_dim,
+            hidden=hidden,
+            likelihood=likelihood,
+            prior={"name": "laplace", "rate": rate},
+            guide={"name": "delta", "nonlinearity": "relu"},
+            encoder=encoder,
+            decoder=decoder,
+            activation=activation,
+        )
+        self.strength = rate
+        for layer in self.decoder.modules() if decoder is None else ():
+            if isinstance(layer, nn.Linear):
+                parametrize.register_parametrization(layer, "weight", BoundedColumns())
+
+    @property
+    def dictionary(self) -> Tensor:
+        """What each unit of the code adds to the decoder's outputs, for a linear decoder: (latent_dim, D).
+
+        Raises:
+            ArgumentError: for a decoder that is not one linear layer.
+        """
+        if self.hidden or "decoder" in self.own_modules:
+            raise ArgumentError("hidden", "() for a dictionary, which only a linear decoder has", self.hidden)
+        return self.decoder[0].weight.detach().T  # type: ignore[index]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {**self.shared_config, "strength": self.strength}

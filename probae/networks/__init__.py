@@ -1,0 +1,1 @@
+"""Plain `nn.Module`s for encoders and decoders."""

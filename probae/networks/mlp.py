@@ -1,0 +1,50 @@
+"""Multilayer perceptrons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from probae.checks import choice, positive_int
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+}
+
+
+def mlp(sizes: Sequence[int], activation: str = "tanh") -> nn.Sequential:
+    """Linear layers with a nonlinearity between them, none after the last.
+
+    Args:
+        sizes: of the layers, input first; at least two.
+        activation: "elu", "gelu", "relu", "sigmoid", "silu", "softplus" or "tanh".
+
+    Returns:
+        A module from (..., sizes[0]) to (..., sizes[-1]).
+
+    Raises:
+        ArgumentError: names `sizes` or `activation`.
+
+    Example:
+        >>> mlp([4, 3, 2])
+        Sequential(
+          (0): Linear(in_features=4, out_features=3, bias=True)
+          (1): Tanh()
+          (2): Linear(in_features=3, out_features=2, bias=True)
+        )
+    """
+    nonlinearity = ACTIVATIONS[choice("activation", activation, ACTIVATIONS)]
+    sizes = [positive_int("sizes", size) for size in sizes]
+    layers: list[nn.Module] = []
+    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
+        layers += [nonlinearity()] if index else []
+        layers += [nn.Linear(inputs, outputs)]
+    return nn.Sequential(*layers)
