@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pyro.distributions.util import is_identically_zero
+import torch
+from pyro.distributions.util import is_identically_zero, scale_and_mask
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from probae.checks import real
-from probae.errors import ArgumentError, SiteError
+from probae.checks import positive_int, real
+from probae.errors import SiteError
 from probae.inference.baselines import Baselines
 from probae.inference.enumeration import enumerated_elbo
 from probae.inference.kl import analytic_kl, free_bits_kl
@@ -29,7 +30,8 @@ class ELBO(Objective):
       integrated exactly; never that of a Delta, whose density would be lost.
     - Reparameterized sites get pathwise gradients, others score-function gradients with a baseline, summed only over
       the plates that they live in. A site's `infer={"baseline": {...}}` is understood as Pyro's `TraceGraph_ELBO` does.
-    - Sites marked `infer={"enumerate": "parallel"}` (or "sequential", in the guide) are summed out exactly.
+    - Sites marked `infer={"enumerate": "parallel"}` (or "sequential", in the guide) are summed out exactly; other KL
+      terms of such a pair are sampled, and its score functions have no baseline.
 
     Args:
         num_particles: samples from the guide for each example.
@@ -48,14 +50,15 @@ class ELBO(Objective):
 
     Raises:
         ArgumentError: for a negative beta or free_bits, and so on.
-        SiteError: if the sites of model and guide do not match, or free bits are asked of a site that is not
-            reparameterized.
+        SiteError: if the sites of model and guide do not match, or free bits or beta are asked of a site that has no
+            KL term of its own.
 
     See also:
         `IWAE` for a tighter bound.
 
     Source:
-        Jordan et al. 1999; Kingma and Welling 2014 (arXiv 1312.6114), eq. 2; Ranganath et al. 2014 for the score function.
+        Jordan et al. 1999; Kingma and Welling 2014 (arXiv 1312.6114), eq. 2; Ranganath et al. 2014 for the score
+        function.
 
     Example:
         >>> import pyro, pyro.distributions as dist, torch
@@ -86,9 +89,7 @@ class ELBO(Objective):
         vectorize: bool = True,
     ) -> None:
         super().__init__(num_particles, vectorize)
-        if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
-            raise ArgumentError("warmup", "a number of training steps, 0 or more", repr(warmup))
-        self.beta = Warmup(real("beta", beta, low=0.0), warmup)
+        self.beta = Warmup(real("beta", beta, low=0.0), positive_int("warmup", warmup, minimum=0))
         self.free_bits = real("free_bits", free_bits, low=0.0)
         self.penalties = check_penalties(penalties)
         self.penalty_modules = nn.ModuleList(p for p in self.penalties if isinstance(p, nn.Module))
@@ -96,24 +97,24 @@ class ELBO(Objective):
         self.baselines = Baselines(baseline)
 
     def allocate(self, structure: Structure) -> None:
-        self.baselines.allocate(structure.scored)
+        self.baselines.allocate(structure.scored, structure.device)
 
     def loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any],
         structure: Structure,
     ) -> Tensor:  # fmt: skip
         count = self.num_particles
-        if count == 1:
-            return -self._elbo(model, guide, args, kwargs, structure)
-        if self.vectorize:
+        if count > 1 and self.vectorize:
             model, guide = vectorized(model, count, structure), vectorized(guide, count, structure)
-            return -self._elbo(model, guide, args, kwargs, structure) / count
-        return -sum(self._elbo(model, guide, args, kwargs, structure) for _ in range(count)) / count
+            return self._loss(model, guide, args, kwargs, structure, particles=count)
+        losses = [self._loss(model, guide, args, kwargs, structure) for _ in range(count)]
+        return losses[0] if count == 1 else torch.stack(losses).mean()
 
-    def _elbo(
+    def _loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any],
-        structure: Structure,
-    ) -> Any:  # fmt: skip
+        structure: Structure, particles: int = 1,
+    ) -> Tensor:  # fmt: skip
+        """The loss of one run of the pair, which holds `particles` particles."""
         beta = self.beta()
         if structure.enumerates:
             if self.free_bits:
@@ -122,11 +123,12 @@ class ELBO(Objective):
         else:
             model_trace, guide_trace = run_pair(model, guide, args, kwargs)
             elbo = self._sampled_elbo(model_trace, guide_trace, beta)
+        loss = -elbo if particles == 1 else -elbo / particles
         if self.penalties:
             batch = args[0] if len(args) == 1 else args or kwargs
             weight = structure.num_examples(args, kwargs)
-            elbo = elbo - weight * sum(penalty(batch, guide_trace).mean() for penalty in self.penalties)
-        return elbo
+            loss = loss + weight * sum(penalty(batch, guide_trace).mean() for penalty in self.penalties)
+        return loss
 
     def _sampled_elbo(self, model_trace: Trace, guide_trace: Trace, beta: Tensor | float) -> Any:
         """Sum of the terms of the bound; `terms` keeps each with its plates, which the score function needs."""
@@ -134,10 +136,8 @@ class ELBO(Objective):
         model_sites, before = dict(sample_sites(model_trace)), set()
         parents = _latents_before(model_sites)
         for name, site in sample_sites(guide_trace):
-            if site["is_observed"]:
-                continue
             before.add(name)
-            prior = model_sites.get(name)
+            prior = model_sites[name] if name in parents else None
             exact = self.analytic_kl and prior is not None and parents[name] <= before
             kl, score = self._kl(site, prior, exact)
             terms.append((plates(site), _weighted(kl, beta)))
@@ -156,11 +156,10 @@ class ELBO(Objective):
         if exact and prior is not None and (kl := analytic_kl(site, prior)) is not None:
             return -kl, None
         parts = site["fn"].score_parts(site["value"], *site["args"], **site["kwargs"])
-        parts = parts.scale_and_mask(site["scale"], site["mask"])
-        log_q, score = parts.log_prob, parts.score_function
-        if parts.entropy_term is not log_q:
-            entropy = parts.entropy_term
+        log_q, score, entropy = parts.log_prob, parts.score_function, parts.entropy_term
+        if entropy is not log_q:  # the rest of its gradient is the score function's
             log_q = log_q.detach() + (0.0 if is_identically_zero(entropy) else entropy - entropy.detach())
+        log_q = scale_and_mask(log_q, site["scale"], site["mask"])
         scored = isinstance(score, Tensor) and score.requires_grad
         return (log_prob(prior) if prior is not None else 0.0) - log_q, score if scored else None
 
@@ -174,7 +173,7 @@ def _latents_before(model_sites: dict[str, dict[str, Any]]) -> dict[str, set[str
     seen: set[str] = set()
     before = {}
     for name, site in model_sites.items():
-        before[name] = set(seen)
         if not site["is_observed"]:
+            before[name] = set(seen)
             seen.add(name)
     return before

@@ -11,10 +11,10 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from probae.checks import choice
-from probae.errors import SiteError
 from probae.inference.objective import Objective
-from probae.inference.traces import Site, Structure, sample_sites
-from probae.inference.weights import Weights
+from probae.inference.pathwise import pathwise_bound
+from probae.inference.traces import Structure, sample_sites
+from probae.inference.weights import Weights, log_mean
 
 
 class IWAE(Objective):
@@ -35,7 +35,8 @@ class IWAE(Objective):
       the exact posterior, but biased for more than one particle. Reparameterized sites only.
 
     Both leave out the guide's parameters where its density is evaluated (not the distribution's arguments, through
-    which one latent depends on another). The model's gradient is the same in all three.
+    which one latent depends on another), so a Delta with a `log_density` of its own has no place there, and a flow
+    needs its inverse. The model's gradient is the same in all three.
 
     Args:
         num_particles: K.
@@ -80,17 +81,8 @@ class IWAE(Objective):
         if self.gradient == "standard" or not torch.is_grad_enabled():
             bound = _standard(weights)
         else:
-            if structure.scored:
-                raise SiteError(
-                    f"gradient={self.gradient!r} needs reparameterized latent sites; {structure.scored[0]!r} is not "
-                    "one. Use gradient='standard'"
-                )
-            bound = _pathwise(weights, squared=self.gradient == "dreg")
-        return -structure.outer_scale * bound.sum()
-
-
-def _log_mean(log_w: Tensor, dim: int) -> Tensor:
-    return log_w.logsumexp(dim, keepdim=True) - math.log(log_w.shape[dim])
+            bound = pathwise_bound(weights, self.gradient)
+        return -weights.outer_scale * bound.sum()
 
 
 def _standard(weights: Weights) -> Tensor:
@@ -98,10 +90,10 @@ def _standard(weights: Weights) -> Tensor:
     log_w, scores = [], []
     for model_trace, guide_trace, count in weights.runs():
         log_w.append(weights.log_weight(model_trace, guide_trace, count))
-        if weights.structure.scored:
-            scores.append(weights.expand(_score(weights, guide_trace), count))
+        if (score := _score(weights, guide_trace)) is not None:
+            scores.append(weights.expand(score, count))
     log_weight = torch.cat(log_w, weights.dim)
-    bound = _log_mean(log_weight, weights.dim)
+    bound = log_mean(log_weight, weights.dim)
     if not scores:
         return bound
     signal = bound.detach() - _leave_one_out(log_weight.detach(), weights.dim)
@@ -109,14 +101,14 @@ def _standard(weights: Weights) -> Tensor:
     return bound + surrogate - surrogate.detach()
 
 
-def _score(weights: Weights, guide_trace: Trace) -> Tensor:
-    """log q of the sites that are not reparameterized, unscaled."""
+def _score(weights: Weights, guide_trace: Trace) -> Tensor | None:
+    """log q of the sites that are not reparameterized, neither scaled nor masked; None if it has no gradient."""
     total: Any = 0.0
-    for name, site in sample_sites(guide_trace):
-        if name in weights.structure.scored:
-            parts = site["fn"].score_parts(site["value"], *site["args"], **site["kwargs"])
-            total = total + weights.sum_to_kept({**site, "scale": 1.0, "mask": None}, parts.score_function)
-    return total
+    for _, site in sample_sites(guide_trace):
+        score = 0.0 if site["fn"].has_rsample else site["fn"].score_parts(site["value"]).score_function
+        if isinstance(score, Tensor) and score.requires_grad:
+            total = total + weights.sum_to_kept(score)
+    return total if isinstance(total, Tensor) else None
 
 
 def _leave_one_out(log_w: Tensor, dim: int) -> Tensor:
@@ -133,65 +125,3 @@ def _leave_one_out(log_w: Tensor, dim: int) -> Tensor:
     remaining = (relative.sum(dim, keepdim=True) - relative).masked_fill(is_peak, 1.0)
     rest = torch.where(is_peak, without_peak, remaining.log() + peak)
     return torch.logaddexp(rest, others) - math.log(count)
-
-
-class _Scale:
-    """A tensor that becomes known after the graph through which it scales gradients is built."""
-
-    value: Tensor
-
-    def attach(self, z: Tensor, event_dim: int, position: slice, dim: int) -> Tensor:
-        """`z`, with its gradient multiplied by this scale (of shape batch dims), where `position` lies on `dim`."""
-        view = z.view_as(z)
-
-        def scale(gradient: Tensor) -> Tensor:
-            weight = self.value.narrow(dim, position.start, position.stop - position.start)
-            while weight.dim() > gradient.dim() - event_dim:
-                weight = weight.squeeze(0)
-            return gradient * weight.reshape(weight.shape + (1,) * event_dim)
-
-        view.register_hook(scale)
-        return view
-
-
-def _pathwise(weights: Weights, squared: bool) -> Tensor:
-    """The bound of each example; the guide's gradient goes through its samples alone.
-
-    One surrogate holds both gradients. The model's density is evaluated on samples whose gradient is scaled on its
-    way to the guide by the normalized weight once more ("dreg"); the guide's density is differentiated at once by its
-    samples, in a second run of the guide on detached copies, so that its parameters never enter.
-    """
-    scale, start, log_p, log_q, paths = _Scale(), 0, [], [], []
-    for guide_trace, count in weights.guide_runs():
-        latent = {n: s for n, s in sample_sites(guide_trace) if not s["is_observed"] and s["value"].requires_grad}
-        copies = {name: site["value"].detach().requires_grad_() for name, site in latent.items()}
-        position = slice(start, start + count)
-        scaled = {name: _scaled(site, scale, position, weights.dim) for name, site in latent.items()} if squared else {}
-        density = weights.log_prob(weights.replay(weights.guide, _with(guide_trace, copies)), observed=False)
-        joint = weights.log_prob(weights.replay(weights.model, _with(guide_trace, scaled)))
-        log_p.append(weights.expand(joint, count))
-        log_q.append(weights.expand(density, count))
-        paths += [(site["value"], copies[name]) for name, site in latent.items()]
-        start += count
-    log_p, log_q = torch.cat(log_p, weights.dim), torch.cat(log_q, weights.dim)
-    bound = _log_mean((log_p - log_q).detach(), weights.dim)
-    scale.value = torch.softmax((log_p - log_q).detach(), weights.dim)
-    guide_weight = scale.value.square() if squared else scale.value
-    surrogate = (scale.value * log_p).sum()
-    if paths and log_q.requires_grad:
-        copies = [copy for _, copy in paths]
-        gradients = torch.autograd.grad((guide_weight * log_q).sum(), copies, allow_unused=True, materialize_grads=True)
-        surrogate = surrogate - sum((g * value).sum() for g, (value, _) in zip(gradients, paths, strict=True))
-    return bound + (surrogate - surrogate.detach()) / bound.numel()
-
-
-def _scaled(site: Site, scale: _Scale, position: slice, dim: int) -> Tensor:
-    value = site["value"]
-    return scale.attach(value, site["fn"].event_dim, position, dim)
-
-
-def _with(trace: Trace, values: Mapping[str, Tensor]) -> Trace:
-    """A copy of the trace with the values of some sites replaced."""
-    copy = trace.copy()
-    copy.nodes.update({name: {**trace.nodes[name], "value": value} for name, value in values.items()})  # type: ignore
-    return copy

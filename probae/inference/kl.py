@@ -11,26 +11,52 @@ from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
 from probae.errors import SiteError
+from probae.inference.traces import log_prob, unscaled_log_prob
 
 
 def analytic_kl(site: dict[str, Any], prior: dict[str, Any]) -> Tensor | None:
-    """KL(q to p) of a traced guide site, in closed form, for each element of its batch shape.
+    """log q - log p of a traced guide site, integrated in closed form, for each element of its batch shape.
+
+    Guide and model may scale and mask the site differently: what the closed form does not cover is then sampled.
 
     Returns:
-        The KL, scaled and masked; None where torch knows no closed form, where the guide is not reparameterized (its
+        The term, scaled and masked; None where torch knows no closed form, where the guide is not reparameterized (its
         gradient then needs the score function of the sampled term), or where it is a Delta (torch would drop its
         `log_density`).
     """
     q, p = site["fn"], prior["fn"]
-    if not q.has_rsample or isinstance(base_distribution(q), dist.Delta):
+    if not q.has_rsample or isinstance(base_distribution(q), dist.Delta) or not _same_masks(q, p):
         return None
-    try:
-        kl = kl_divergence(q, p)
-    except NotImplementedError:
+    if (kl := _closed_form(q, p)) is None:
         return None
     if not isinstance(kl, Tensor):  # a mask of False makes it the number 0
         kl = site["value"].new_full((), kl)
-    return scale_and_mask(kl.expand(q.batch_shape), site["scale"], site["mask"])
+    kl = kl.expand(q.batch_shape) * site["scale"]
+    if not _equal(site["scale"], prior["scale"]):
+        kl = kl - (prior["scale"] - site["scale"]) * unscaled_log_prob(prior)
+    if _equal(site["mask"], prior["mask"]):
+        return scale_and_mask(kl, mask=site["mask"])
+    both = scale_and_mask(scale_and_mask(torch.ones_like(kl), mask=site["mask"]), mask=prior["mask"])
+    return torch.where(both > 0, kl, log_prob(site) - log_prob(prior))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two scales or masks are known to be equal; comparing the values of tensors would wait for the device."""
+    return a is b or (not isinstance(a, Tensor) and not isinstance(b, Tensor) and a == b)
+
+
+def _same_masks(q: Any, p: Any) -> bool:
+    """Whether `.mask()` hides the same in both; Pyro's KL takes what is hidden in either as zero."""
+    ours, theirs = _masks(q), _masks(p)
+    return len(ours) == len(theirs) and all(_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def _masks(d: Any) -> list[Any]:
+    found = []
+    while hasattr(d, "base_dist"):
+        found += [d._mask] if isinstance(d, dist.MaskedDistribution) else []
+        d = d.base_dist
+    return found
 
 
 def free_bits_kl(site: dict[str, Any], prior: dict[str, Any], free_bits: float, exact: bool) -> Tensor:
@@ -42,7 +68,7 @@ def free_bits_kl(site: dict[str, Any], prior: dict[str, Any], free_bits: float, 
         A scalar, multiplied by batch elements and scale, so that it stands beside sums over the batch.
 
     Raises:
-        SiteError: if the site is not reparameterized or masked.
+        SiteError: if the site is not reparameterized, or is masked, or guide and model scale it differently.
 
     Source:
         Kingma et al. 2016 (arXiv 1606.04934), eq. 15.
@@ -50,9 +76,12 @@ def free_bits_kl(site: dict[str, Any], prior: dict[str, Any], free_bits: float, 
     q, p, value = site["fn"], prior["fn"], site["value"]
     if not q.has_rsample or isinstance(base_distribution(q), dist.Delta):
         raise SiteError(f"free_bits needs reparameterized latent sites with a density; {site['name']!r} is not one")
-    if site["mask"] is not None:
+    if any(mask is not None for mask in (site["mask"], prior["mask"], *_masks(q), *_masks(p))):
         raise SiteError(f"free_bits does not go with the mask on site {site['name']!r}")
-    if isinstance(q, Independent) and isinstance(p, Independent) and p.event_shape == q.event_shape:
+    if not _equal(site["scale"], prior["scale"]):
+        raise SiteError(f"free_bits needs one scale on site {site['name']!r}, the same in model and guide")
+    pair = isinstance(q, Independent) and isinstance(p, Independent)
+    if pair and q.reinterpreted_batch_ndims == p.reinterpreted_batch_ndims:
         q, p = q.base_dist, p.base_dist
     batch_dims = len(site["fn"].batch_shape)
     kl = _closed_form(q, p) if exact else None

@@ -7,17 +7,23 @@ sites). So somebody has to say where one step ends and the next begins:
 - in a foreign loop (`pyro.infer.SVI`, a hand-written one) a step ends when a torch optimizer has stepped, which
   torch's global optimizer hook reports. Pyro builds one optimizer a parameter, so this may be reported several times
   for one step: harmless, since followers only compare the clock with the value they last saw.
+
+And who trains what a step uses? Inside `pb.fit` the engine, which finds modules by itself; elsewhere Pyro's optimizers,
+which have to be told. `register` tells whichever it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
+import pyro
+from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 _clock = 0
 _in_engine = 0
+_named: list[nn.Module] | None = None
 
 
 def now() -> int:
@@ -32,7 +38,7 @@ def end_step() -> None:
 
 
 @contextmanager
-def training_step() -> Iterator[None]:
+def training_step() -> Generator[None]:
     """One step of an engine that owns its parameters: optimizers that step inside do not end it; leaving does."""
     global _in_engine
     _in_engine += 1
@@ -44,7 +50,7 @@ def training_step() -> Iterator[None]:
 
 
 @contextmanager
-def engine() -> Iterator[None]:
+def engine() -> Generator[None]:
     """Outside a step, but under an engine that found all parameters itself (validation, estimates)."""
     global _in_engine
     _in_engine += 1
@@ -54,9 +60,24 @@ def engine() -> Iterator[None]:
         _in_engine -= 1
 
 
-def in_engine() -> bool:
-    """Whether an engine that finds parameters by itself is running, so that `pyro.module` is not needed."""
-    return _in_engine > 0
+@contextmanager
+def naming() -> Generator[list[nn.Module]]:
+    """A step in which an engine learns which modules a program uses: those that `register` names meanwhile."""
+    global _named
+    before, _named = _named, []
+    try:
+        with training_step():
+            yield _named
+    finally:
+        _named = before
+
+
+def register(name: str, module: nn.Module) -> None:
+    """Say that a program trains this module: to the engine, if one is looking, else to Pyro's parameter store."""
+    if _named is not None:
+        _named.append(module)
+    elif not _in_engine:
+        pyro.module(name, module)
 
 
 def _after_optimizer(*_: object) -> None:

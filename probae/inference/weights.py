@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from probae.inference.traces import (
     plates,
     replay,
     sample_sites,
+    subsampling,
     unscaled_log_prob,
     vectorized,
 )
@@ -30,7 +32,7 @@ class Weights:
 
     The plates that enclose all sites stay apart: their elements are independent examples, and a logarithm of a mean
     of weights is taken for each of them. Everything inside is summed. The scale of subsampling plates that enclose
-    all sites is left out, to be applied outside the logarithm.
+    all sites is left out, to be applied outside the logarithm: `outer_scale`, known once a density was evaluated.
 
     Args:
         model, guide, args, kwargs: the pair and its batch.
@@ -48,51 +50,50 @@ class Weights:
         structure: Structure, count: int, vectorize: bool = True,
     ) -> None:  # fmt: skip
         check_structure(structure)
-        self.args, self.kwargs, self.structure = args, kwargs, structure
+        self.args, self.kwargs = args, kwargs
         self.runs_of = [count] if vectorize else [1] * count
         self.model = vectorized(model, count, structure) if vectorize else model
         self.guide = vectorized(guide, count, structure) if vectorize else guide
         self.dim = -1 - structure.max_plate_nesting
-        self.kept = {self.dim, *(dim for _, dim, _ in structure.outer)}
+        self.outer = dict(structure.outer)
+        self.outer_scale = 1.0
 
     def guide_runs(self) -> Iterator[tuple[Trace, int]]:
         """Traces of the guide, with the number of particles in each, until all particles are drawn."""
         for count in self.runs_of:
             yield poutine.trace(self.guide).get_trace(*self.args, **self.kwargs), count
 
-    def replay(self, program: Program, values: Trace) -> Trace:
-        """Run the model or the guide on given values of its latent sites."""
-        trace = replay(program, values, self.args, self.kwargs)
-        if is_validation_enabled() and program is self.model:
+    def replay(self, values: Trace) -> Trace:
+        """Run the model on given values of its latent sites."""
+        trace = replay(self.model, values, self.args, self.kwargs)
+        if is_validation_enabled():
             check_sites(trace, values)
         return trace
 
     def runs(self) -> Iterator[tuple[Trace, Trace, int]]:
         """(model trace, guide trace, particles in it), until all particles are drawn."""
         for guide_trace, count in self.guide_runs():
-            yield self.replay(self.model, guide_trace), guide_trace, count
+            yield self.replay(guide_trace), guide_trace, count
 
-    def log_prob(self, trace: Trace, *, observed: bool = True) -> Any:
+    def log_prob(self, trace: Trace) -> Any:
         """Log-density of a trace's sites: (particles or 1, *enclosing plates), padded with ones to all plate dims."""
         total: Any = 0.0
         for _, site in sample_sites(trace):
-            if (observed or not site["is_observed"]) and site["mask"] is not False:
-                total = total + self.sum_to_kept(site, unscaled_log_prob(site))
+            if site["mask"] is not False:
+                enclosing = [frame for name, frame in plates(site).items() if name in self.outer]
+                self.outer_scale = math.prod(map(subsampling, enclosing))
+                term = scale_and_mask(unscaled_log_prob(site), site["scale"] / self.outer_scale, site["mask"])
+                total = total + self.sum_to_kept(term)
         return total
 
     def log_weight(self, model_trace: Trace, guide_trace: Trace, count: int) -> Tensor:
         """log p - log q of one run: (count, *enclosing plates), padded with ones to all plate dims."""
-        log_w = self.log_prob(model_trace) - self.log_prob(guide_trace, observed=False)
-        return self.expand(log_w, count)
+        return self.expand(self.log_prob(model_trace) - self.log_prob(guide_trace), count)
 
-    def sum_to_kept(self, site: dict[str, Any], term: Tensor) -> Tensor:
-        """Scale and mask one site's term, and sum it over the dims that are neither particles nor enclosing plates."""
-        outer = {name: scale for name, _, scale in self.structure.outer}
-        scale = site["scale"]
-        for name in plates(site):
-            scale = scale / outer.get(name, 1.0)
-        term = scale_and_mask(term, scale, site["mask"])
-        extra = [dim for dim in range(-term.dim(), 0) if dim not in self.kept and term.shape[dim] != 1]
+    def sum_to_kept(self, term: Tensor) -> Tensor:
+        """One site's term, summed over the dims that are neither particles nor enclosing plates."""
+        kept = {self.dim, *self.outer.values()}
+        extra = [dim for dim in range(-term.dim(), 0) if dim not in kept and term.shape[dim] != 1]
         return term.sum(extra, keepdim=True) if extra else term
 
     def expand(self, term: Tensor, count: int) -> Tensor:
@@ -104,9 +105,14 @@ class Weights:
         return term.expand(shape)
 
 
+def log_mean(log_w: Tensor, dim: int) -> Tensor:
+    """log of the mean of weights over one dim, which stays as 1."""
+    return log_w.logsumexp(dim, keepdim=True) - math.log(log_w.shape[dim])
+
+
 def check_structure(structure: Structure) -> None:
     """Refuse pairs whose importance weights would not be those of independent examples."""
-    enclosing = {name for name, _, _ in structure.outer}
+    enclosing = {name for name, _ in structure.outer}
     for name, _ in structure.subsampled:
         if name not in enclosing:
             raise SiteError(
