@@ -11,6 +11,15 @@ if TYPE_CHECKING:
 class ProbaeError(Exception):
     """Base class of every error that probae raises on purpose."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), str(self), vars(self))  # by its message, to leave a worker process
+
+
+def _again(kind: type[ProbaeError], message: str, attributes: dict[str, Any]) -> ProbaeError:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(attributes)
+    return error
+
 
 class ArgumentError(ProbaeError, ValueError):
     """An argument has a value that the function cannot use.

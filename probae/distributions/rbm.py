@@ -137,7 +137,8 @@ class RestrictedBoltzmann(TorchDistribution):
         if not self.training and known is None:
             raise UnnormalizedError(
                 "log Z is unknown, so that log_prob in eval mode has no value: call log_partition() or "
-                "log_likelihood(x) of the model, give log_partition= to the distribution, or use negative_phase=Exact()"
+                "log_likelihood(x) of the model, give log_partition= to the distribution, or use "
+                "negative_phase=Exact(); to train on, call train()"
             )
         offset = 0.0 if known is None else known.value
         # Without gradients s - s.detach() is zero, so that chains need not move for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, final
 
 import pyro
@@ -14,6 +15,9 @@ from probae.data import Dataset
 from probae.engine.fit import fit
 from probae.evaluation.estimate import Estimate
 from probae.evaluation.log_likelihood import log_likelihood
+from probae.inference import stepping
+
+_numbers = itertools.count()
 
 
 @final
@@ -44,10 +48,11 @@ class BernoulliMixture(nn.Module):
         starts = 0.5 * x[torch.randint(len(x), (count,), device=x.device)] + 0.5 * mean if count > 1 else mean[None]
         self.rate_logits = nn.Parameter(torch.logit(starts))
         self.weight_logits = nn.Parameter(torch.zeros(count, device=x.device, dtype=x.dtype))
+        self._number = next(_numbers)  # not id(self), which a later mixture may get again
 
     def model(self, x: Tensor) -> None:
         """p(x, k), with k marked to be summed out."""
-        pyro.module(f"probae.BernoulliMixture.{id(self)}", self)
+        stepping.register(f"probae.BernoulliMixture.{self._number}", self)
         with pyro.plate("data", len(x)):
             k = pyro.sample("k", dist.Categorical(logits=self.weight_logits), infer={"enumerate": "parallel"})
             pyro.sample("x", dist.Bernoulli(logits=self.rate_logits[k]).to_event(1), obs=x)

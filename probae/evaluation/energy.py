@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from probae.data.protocol import Protocol
+from probae.distributions.rbm import RestrictedBoltzmann
 from probae.evaluation.estimate import Direction, Estimate
+from probae.inference.kl import base_distribution
+from probae.inference.traces import sample_sites
 
 _OPPOSITE: dict[Direction, Direction] = {"exact": "exact", "lower": "upper", "upper": "lower", "estimate": "estimate"}
 
@@ -34,4 +38,30 @@ def log_likelihood_of_energy(negative_free_energy: Tensor, log_z: Estimate, prot
         lower=None if log_z.upper is None else value + log_z.value - log_z.upper,
         upper=None if log_z.lower is None else value + log_z.value - log_z.lower,
         protocol=protocol.using(f"log Z by {log_z.protocol.estimator}", log_z.protocol.samples),
+    )
+
+
+def estimated_log_partitions(trace: Trace) -> list[Estimate]:
+    """The estimates of log Z that the log-probabilities of a trace's sites stand on; exact phases need none."""
+    machines = (base_distribution(site["fn"]) for _, site in sample_sites(trace))
+    return [
+        machine.log_partition
+        for machine in machines
+        if isinstance(machine, RestrictedBoltzmann) and machine.log_partition is not None
+        if machine.negative_phase is None or not machine.negative_phase.exact
+    ]
+
+
+def with_log_partition(estimate: Estimate, log_z: Estimate) -> Estimate:
+    """A log-likelihood with the error, the direction and the doubts of the log Z that was subtracted in it."""
+    directions = {estimate.direction, _OPPOSITE[log_z.direction]} - {"exact"}
+    return replace(
+        estimate,
+        direction="estimate" if len(directions) == 2 else next(iter(directions), "exact"),
+        stderr=math.hypot(estimate.stderr, log_z.stderr),
+        reliable=estimate.reliable and log_z.reliable,
+        reason=f"{estimate.reason}; log Z: {log_z.reason}",
+        protocol=estimate.protocol.using(
+            f"{estimate.protocol.estimator}, log Z by {log_z.protocol.estimator}", estimate.protocol.samples
+        ),
     )

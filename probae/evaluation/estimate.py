@@ -14,7 +14,7 @@ Direction = Literal["exact", "lower", "upper", "estimate"]
 _READS = {"exact": "exact", "lower": "lower bound", "upper": "upper bound", "estimate": "estimate"}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Estimate:
     """A Monte Carlo estimate in nats, with everything needed to judge it.
 
@@ -26,17 +26,18 @@ class Estimate:
         stderr_data: standard error from sampling the examples; None where there are none.
         per_example: (N,) the value of each example; None where there are none.
         ess: effective sample size of the importance weights (the median over the examples); None without weights.
-        khat: Pareto k-hat of the weights (the median over the examples); below 0.7 the error bars can be trusted.
+        khat: Pareto k-hat of the weights (the median over the examples): below 0.5 the error bars can be trusted, up to
+            0.7 they are somewhat small, above they mean little.
         lower, upper: bounds in expectation, where there are some.
         reliable: whether the estimator's own diagnostics found nothing wrong.
         reason: in words, why `reliable` is what it is.
         protocol: data set, split, binarization, estimator and number of samples.
 
     Example:
-        >>> Estimate(-23.4567, stderr=0.0123, stderr_data=0.31, direction="lower", ess=312.0, khat=0.42,
-        ...          protocol=Protocol("digits", "test", "stochastic", 0).using("importance", 5000))
-        log-likelihood -23.457 ± 0.012 (Monte Carlo) ± 0.31 (data) nats | lower bound | ESS 312 | k-hat 0.42 | reliable \
-| digits/test, stochastic binarization (seed 0), importance with 5000 samples
+        >>> protocol = Protocol("digits", "test", "stochastic", 0).using("importance", 5000)
+        >>> Estimate(-23.4567, "log-likelihood", "lower", 0.0123, 0.31, ess=312.0, khat=0.42, protocol=protocol)
+        log-likelihood -23.457 ± 0.012 (Monte Carlo) ± 0.31 (data) nats | lower bound | ESS 312 | k-hat 0.42 \
+| reliable | digits/test, stochastic binarization (seed 0), importance with 5000 samples
     """
 
     value: float

@@ -6,58 +6,69 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor
 
 from probae.data.protocol import Protocol
 from probae.engine.callbacks import wants_progress
+from probae.errors import SiteError
 from probae.evaluation.estimate import Estimate
-from probae.evaluation.pareto import pareto_khat, tail_size
+from probae.evaluation.pareto import SHORTEST_TAIL, pareto_khat, tail_size
 from probae.inference.traces import Structure
-from probae.inference.weights import Weights
+from probae.inference.weights import Weights, check_structure
+
+_EXAMPLES = 16  # at once, at least: a batch's overhead is paid for each chunk of its samples
+_INDEPENDENT = "a log-likelihood is that of independent examples: all sites must lie in plates over the examples"
 
 
 class Accumulator:
     """Running sums over the importance weights of a batch of examples, in float64.
 
-    Keeps for each example log sum w and log sum w^2, the same for the first half of the samples, and the largest
-    weights for Pareto k-hat.
+    Keeps for each example log sum w of either half of the samples, log sum w^2 of all, and the largest weights for
+    Pareto k-hat.
 
     Args:
-        num_samples: K, how many weights each example will get.
+        num_samples: K, how many weights each example will get; at least one chunk of them ends at K // 2.
     """
 
     def __init__(self, num_samples: int) -> None:
         self.num_samples, self.seen = num_samples, 0
         self.tail = tail_size(num_samples) + 1
-        self.log_sum = self.log_square = self.log_half = self.largest = torch.empty(0)
+        self.log_halves: list[Tensor] = []
+        self.log_square = self.largest = torch.empty(0)
 
     def add(self, log_w: Tensor) -> None:
         """Take weights (k, N)."""
         log_w = log_w.double()
-        log_sum, log_square = log_w.logsumexp(0), (2 * log_w).logsumexp(0)
         if self.seen == 0:
-            self.log_sum, self.log_square, self.largest = log_sum, log_square, log_w
-        else:
-            self.log_sum = torch.logaddexp(self.log_sum, log_sum)
-            self.log_square = torch.logaddexp(self.log_square, log_square)
-            self.largest = torch.cat([self.largest, log_w])
+            nothing = log_w.new_full(log_w.shape[1:], -math.inf)
+            self.log_halves, self.log_square, self.largest = [nothing, nothing], nothing, log_w[:0]
+        half = int(self.seen >= self.num_samples // 2)
+        self.log_halves[half] = torch.logaddexp(self.log_halves[half], log_w.logsumexp(0))
+        self.log_square = torch.logaddexp(self.log_square, (2 * log_w).logsumexp(0))
+        self.largest = torch.cat([self.largest, log_w])
         if self.largest.shape[0] > self.tail:
             self.largest = self.largest.topk(self.tail, dim=0, sorted=False).values
         self.seen += log_w.shape[0]
-        if self.seen == self.num_samples // 2:
-            self.log_half = self.log_sum
 
     def finish(self) -> dict[str, Tensor]:
-        """Per example: the log-mean-exp, the variance of its error, the gain of the second half, ESS, k-hat."""
+        """Per example: the log-mean-exp, the variance of its error, ESS, k-hat, and what doubling the samples gained.
+
+        The gain is the value of all samples minus the mean value of the halves; infinite for a single sample, of which
+        no variance is known either (NaN).
+        """
         count = self.num_samples
-        estimate = self.log_sum - math.log(count)
-        ess = (2 * self.log_sum - self.log_square).exp()
-        variance = (1 / ess - 1 / count).clamp(min=0.0)
-        first = self.log_half
-        second = self.log_sum + torch.log1p(-(first - self.log_sum).exp().clamp(max=1 - 1e-12)) if count > 1 else first
-        gain = estimate - (first + second) / 2 + math.log(count / 2) if count > 1 else torch.full_like(ess, math.inf)
-        return {"value": estimate, "variance": variance, "gain": gain, "ess": ess, "khat": pareto_khat(self.largest)}
+        log_sum = torch.logaddexp(*self.log_halves)
+        value = log_sum - math.log(count)
+        ess = torch.where(log_sum == -math.inf, 0.0, (2 * log_sum - self.log_square).exp())
+        variance = (1 / ess - 1 / count).clamp(min=0.0) * (count / (count - 1) if count > 1 else math.nan)
+        gain = torch.full_like(value, math.inf)
+        if count > 1:
+            sizes = (count // 2, count - count // 2)
+            halves = [half - math.log(size) for half, size in zip(self.log_halves, sizes, strict=True)]
+            gain = value - (halves[0] + halves[1]) / 2
+        return {"value": value, "variance": variance, "gain": gain, "ess": ess, "khat": pareto_khat(self.largest)}
 
 
 def importance_estimate(
@@ -75,20 +86,32 @@ def importance_estimate(
     """The mean over examples of log (1/K) sum_k p(x, z_k) / q(z_k given x); see `log_likelihood`."""
     from tqdm.auto import tqdm
 
-    examples = max(1, min(len(x[0]), 16, chunk_size))
-    bar = tqdm(total=len(x[0]), unit="examples", desc="log-likelihood", disable=not wants_progress(progress), leave=False)
+    check_structure(structure)
+    if not structure.outer:
+        raise SiteError(f"{_INDEPENDENT}, but no plate encloses them all")
+    examples = min(len(x[0]), chunk_size, max(_EXAMPLES, chunk_size // num_samples))
+    chunks = _chunks(num_samples, max(1, chunk_size // examples))
+    silent = not wants_progress(progress)
     results = []
-    with bar:
+    with tqdm(total=len(x[0]), unit="examples", desc="log-likelihood", disable=silent, leave=False) as bar:
         for start in range(0, len(x[0]), examples):
             batch = tuple(part[start : start + examples] for part in x)
             accumulator = Accumulator(num_samples)
-            for count in _chunks(num_samples, max(1, chunk_size // examples)):
-                weights = Weights(model, guide, batch, {}, structure, count, vectorize)
-                log_w = torch.cat([weights.log_weight(*run) for run in weights.runs()], weights.dim)
-                accumulator.add(log_w.reshape(count, len(batch[0])))
+            for index, count in enumerate(chunks):
+                with pyro.validation_enabled(index == 0):  # one look at every example, none at every sample
+                    weights = Weights(model, guide, batch, {}, structure, count, vectorize)
+                    log_w = torch.cat([weights.log_weight(*run) for run in weights.runs()], weights.dim)
+                accumulator.add(_by_example(log_w, count, len(batch[0])))
             results.append(accumulator.finish())
             bar.update(len(batch[0]))
     return _summary({key: torch.cat([result[key] for result in results]) for key in results[0]}, num_samples, protocol)
+
+
+def _by_example(log_w: Tensor, count: int, examples: int) -> Tensor:
+    if log_w.numel() != count * examples:
+        elements = log_w.numel() // count
+        raise SiteError(f"{_INDEPENDENT}, but those that enclose them have {elements} elements for {examples}")
+    return log_w.reshape(count, examples)
 
 
 def _chunks(total: int, size: int) -> list[int]:
@@ -99,16 +122,7 @@ def _chunks(total: int, size: int) -> list[int]:
 
 def _summary(per_example: dict[str, Tensor], num_samples: int, protocol: Protocol) -> Estimate:
     value, count = per_example["value"], len(per_example["value"])
-    khat, gain = per_example["khat"], per_example["gain"].mean().item()
-    heavy = (khat > 0.7).double().mean().item()
-    problems = []
-    if num_samples < 2 or not gain < 0.1:
-        problems.append(f"doubling the samples still raises the bound by {gain:.2f} nats; take more num_samples")
-    if heavy > 0.1:
-        problems.append(f"k-hat is above 0.7 for {heavy:.0%} of the examples, so the Monte Carlo error is not to be trusted")
-    if bool(khat.isnan().any()):
-        problems.append("too few samples to judge the weights' tails")
-    fine = f"the second half of the samples raised it by {gain:.3f} nats; k-hat above 0.7 for {heavy:.0%} of the examples"
+    reliable, reason = _judge(per_example, num_samples)
     return Estimate(
         value.mean().item(),
         direction="lower",
@@ -116,8 +130,25 @@ def _summary(per_example: dict[str, Tensor], num_samples: int, protocol: Protoco
         stderr_data=value.std().item() / math.sqrt(count) if count > 1 else None,
         per_example=value,
         ess=per_example["ess"].median().item(),
-        khat=khat.nanmedian().item(),
-        reliable=not problems,
-        reason="; ".join(problems) or fine,
+        khat=per_example["khat"].nanmedian().item(),
+        reliable=reliable,
+        reason=reason,
         protocol=protocol.using("importance sampling", num_samples),
     )
+
+
+def _judge(per_example: dict[str, Tensor], num_samples: int) -> tuple[bool, str]:
+    """Whether the diagnostics found nothing wrong, and in words what they found."""
+    odd = (~per_example["value"].isfinite()).sum().item()
+    if odd:
+        return False, f"the weights of {odd} examples are all zero, or not finite"
+    if tail_size(num_samples) < SHORTEST_TAIL:
+        return False, f"{num_samples} samples are too few to judge the weights' tails"
+    gain, heavy = per_example["gain"].mean().item(), (per_example["khat"] > 0.7).double().mean().item()
+    problems = []
+    if gain >= 0.1:
+        problems.append(f"doubling the samples still raises the bound by {gain:.2f} nats; take more num_samples")
+    if heavy > 0.1:
+        problems.append(f"k-hat is above 0.7 for {heavy:.0%} of the examples: do not trust the Monte Carlo error")
+    fine = f"doubling the samples raised the bound by {gain:.3f} nats; k-hat above 0.7 for {heavy:.0%} of the examples"
+    return not problems, "; ".join(problems) or fine

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from probae.checks import choice, finite, positive_int
 from probae.data import Dataset
 from probae.data.protocol import Protocol
+from probae.engine.programs import Programs
 from probae.engine.randomness import check_seed, stream
 from probae.errors import DataError, NoLikelihoodError
+from probae.evaluation.energy import estimated_log_partitions, with_log_partition
 from probae.evaluation.estimate import Estimate
 from probae.evaluation.importance import importance_estimate
 from probae.inference import stepping
@@ -22,11 +26,13 @@ from probae.inference.enumeration import exact_log_prob
 from probae.inference.kl import base_distribution
 from probae.inference.traces import Structure, probe, sample_sites
 
+_EXACT = 256
+
 
 def log_likelihood(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    data: Dataset | Tensor | tuple[Tensor, ...],
+    data: Dataset | Tensor | np.ndarray | tuple[Tensor | np.ndarray, ...],
     *,
     method: str = "importance",
     num_samples: int = 1000,
@@ -42,14 +48,19 @@ def log_likelihood(
       expectation is a lower bound that rises to log p(x) with K.
     - "exact": for models whose latent sites are all enumerated (`infer={"enumerate": "parallel"}`), or that have none.
 
-    Memory is flat in the number of samples and examples; the sums are in float64.
+    Memory is flat in the number of samples and examples; the sums are in float64. The modules of the pair are put in
+    evaluation mode meanwhile. Where an energy model's log Z is itself an estimate, its error comes along.
+
+    Importance sampling sees only what the guide reaches: a mode of the posterior that it misses leaves the estimate too
+    low, and no diagnostic tells.
 
     Args:
         model, guide: a Pyro pair whose sites all lie in plates over the examples.
-        data: a data set, a tensor of N examples, or a tuple of tensors of equal length that the model takes.
+        data: a data set, N examples as a tensor or an array, or a tuple of those, of equal length, as the model takes.
         method: "importance" or "exact".
         num_samples: K, samples for each example.
-        chunk_size: how many samples, over all examples, are evaluated at once.
+        chunk_size: how many samples, over all examples, are evaluated at once; of "exact", how many examples,
+            and at most 256, since all values of the discrete sites come on top.
         seed: of the samples; the global random state is not touched.
         protocol: what the data is, where `data` does not know it.
         progress: a progress bar; by default if somebody is looking.
@@ -62,6 +73,7 @@ def log_likelihood(
 
     Raises:
         NoLikelihoodError: for a Delta on a continuous site, or a flat prior.
+        UnnormalizedError: for an energy model without a current log Z.
         SiteError: if the sites do not match, or do not lie in plates over the examples.
         ArgumentError, DataError: name the argument.
 
@@ -87,19 +99,27 @@ def log_likelihood(
     chunk_size = positive_int("chunk_size", chunk_size)
     x = _examples(data)
     known = protocol or (data.protocol if isinstance(data, Dataset) else Protocol())
-    with torch.no_grad(), stepping.engine(), stream(check_seed(seed), x[0].device):
-        structure = _structure(model, guide, x)
-        with pyro.validation_enabled(False):
-            if method == "exact":
-                return _exact(exact_log_prob(model, guide, x, structure), known)
-            return importance_estimate(
+    programs = Programs(model, guide, objective=log_likelihood)  # knows their modules
+    with torch.no_grad(), stepping.engine(), programs.mode(training=False), stream(check_seed(seed), x[0].device):
+        structure, trace = _probe(model, guide, x)
+        if method == "exact":
+            batches = zip(*(part.split(min(chunk_size, _EXACT)) for part in x), strict=True)
+            with pyro.validation_enabled():
+                values = [exact_log_prob(model, guide, batch, structure) for batch in batches]
+            estimate = _exact(torch.cat(values), known)
+        else:
+            estimate = importance_estimate(
                 model, guide, x, structure, known,
                 num_samples=num_samples, chunk_size=chunk_size, progress=progress, vectorize=vectorize,
             )  # fmt: skip
+    for log_z in estimated_log_partitions(trace):
+        estimate = with_log_partition(estimate, log_z)
+    return estimate
 
 
-def _examples(data: Dataset | Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _examples(data: Any) -> tuple[Tensor, ...]:
     parts = (data.tensor,) if isinstance(data, Dataset) else data if isinstance(data, tuple) else (data,)
+    parts = tuple(_from_numpy(part) if isinstance(part, np.ndarray) else part for part in parts)
     for part in parts:
         if not isinstance(part, Tensor) or part.dim() == 0 or len(part) == 0:
             got = f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
@@ -111,13 +131,18 @@ def _examples(data: Dataset | Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]
     return parts
 
 
-def _structure(model: Callable[..., Any], guide: Callable[..., Any], x: tuple[Tensor, ...]) -> Structure:
-    """The pair's plates, from one validated run on a few examples."""
+def _from_numpy(array: np.ndarray) -> Tensor:
+    tensor = torch.tensor(array)
+    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+
+
+def _probe(model: Callable[..., Any], guide: Callable[..., Any], x: tuple[Tensor, ...]) -> tuple[Structure, Trace]:
+    """The pair's plates and the model's trace, from one validated run on a few examples."""
     few = tuple(part[:2] for part in x)
     structure, model_trace, guide_trace = probe(model, guide, few, {})
     for name, site in sample_sites(guide_trace):
-        base = base_distribution(site["fn"])
-        if isinstance(base, dist.Delta) and site["mask"] is not False and base.event_dim is not None:
+        latent = not site["is_observed"] and site["mask"] is not False
+        if latent and isinstance(base_distribution(site["fn"]), dist.Delta):
             raise NoLikelihoodError(
                 f"the guide's site {name!r} is a Delta: a deterministic code has no density, so there is no "
                 "log-likelihood to estimate. Compare reconstructions, or train a model with a stochastic guide (pb.VAE)"
@@ -125,7 +150,7 @@ def _structure(model: Callable[..., Any], guide: Callable[..., Any], x: tuple[Te
     for name, site in sample_sites(model_trace):
         if isinstance(base_distribution(site["fn"]), dist.ImproperUniform):
             raise NoLikelihoodError(f"the prior of {name!r} is flat and has no normalization, so p(x) is not defined")
-    return structure
+    return structure, model_trace
 
 
 def _exact(per_example: Tensor, protocol: Protocol) -> Estimate:

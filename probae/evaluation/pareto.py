@@ -7,6 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+SHORTEST_TAIL = 5
+"""The least number of weights that a tail is fitted to."""
+
 
 def tail_size(num_samples: int) -> int:
     """How many of the largest of `num_samples` weights the tail is fitted to: min(K/5, 3 sqrt K), as in PSIS."""
@@ -25,7 +28,8 @@ def pareto_khat(log_weights: Tensor) -> Tensor:
             of them is the threshold.
 
     Returns:
-        (N,) float64; NaN where the tail is too short (M < 5) to tell; -inf where all its weights are equal.
+        (N,) float64; NaN where the tail is too short (M < `SHORTEST_TAIL`) to tell; -inf where the largest weight
+        comes more than once: the weights are then discrete, or all equal, and their bound has been seen.
 
     Source:
         Zhang and Stephens 2009; Vehtari et al. 2024 (arXiv 1507.02646), section 3 and appendix.
@@ -37,12 +41,12 @@ def pareto_khat(log_weights: Tensor) -> Tensor:
         True
     """
     ordered = log_weights.double().sort(0).values
-    if ordered.shape[0] < 6:
+    if ordered.shape[0] <= SHORTEST_TAIL:
         return torch.full(ordered.shape[1:], math.nan, dtype=torch.float64, device=ordered.device)
     weights = (ordered - ordered[-1]).exp()
     excess = weights[1:] - weights[0]
-    degenerate = excess[-1] <= 0
-    x = torch.where(degenerate, torch.ones_like(excess), excess)
+    bounded = ordered[-1] == ordered[-2]
+    x = torch.where(bounded, torch.ones_like(excess), excess)
     count = x.shape[0]
     grid = 30 + int(math.sqrt(count))
     points = 1.0 - (grid / (torch.arange(1, grid + 1, dtype=x.dtype, device=x.device) - 0.5)).sqrt()
@@ -53,7 +57,7 @@ def pareto_khat(log_weights: Tensor) -> Tensor:
     posterior = torch.softmax(likelihood.nan_to_num(-math.inf), dim=0)
     khat = _shape((candidates * posterior).sum(0, keepdim=True), x)[0]
     khat = khat * count / (count + 10.0) + 5.0 / (count + 10.0)
-    return torch.where(degenerate, torch.full_like(khat, -math.inf), khat)
+    return torch.where(bounded, torch.full_like(khat, -math.inf), khat)
 
 
 def _shape(b: Tensor, x: Tensor) -> Tensor:

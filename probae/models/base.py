@@ -6,12 +6,12 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pyro
 import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -29,6 +29,9 @@ from probae.evaluation.estimate import Estimate
 from probae.inference import stepping
 from probae.inference.elbo import ELBO
 from probae.inference.objective import Objective
+
+Data = Dataset | Tensor | np.ndarray
+"""N examples that are all here: a data set, or a tensor or an array of shape (N, D) or (N, *data_shape)."""
 
 _PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 _numbers = itertools.count()
@@ -87,7 +90,7 @@ class Model(nn.Module, ABC):
         """The constructor's arguments, as JSON values."""
 
     @abstractmethod
-    def log_likelihood(self, data: Dataset | Tensor, **options: Any) -> Estimate:
+    def log_likelihood(self, data: Data, **options: Any) -> Estimate:
         """An estimate of the mean log p(x) over the data, in nats per example."""
 
     @abstractmethod
@@ -98,7 +101,7 @@ class Model(nn.Module, ABC):
         """Refuse examples outside the model's support, with a DataError that names `argument`."""
         return None
 
-    def prepare(self, data: Dataset | Tensor) -> Self:
+    def prepare(self, data: Data) -> Self:
         """Set what must be known of the data before training; what is trained already stays. `fit` calls it once."""
         self.examples("data", data)
         return self
@@ -137,10 +140,15 @@ class Model(nn.Module, ABC):
             if examples is not None:
                 self.examples(argument, examples)
         settings = self._settings(settings, monitored=valid is not None)
-        if x is not None and settings.get("resume") is None:
-            with stream(settings["seed"] + 1, self.device):  # other noise than the first step's
-                self.prepare(x)
-        run = fit(self.model, self.guide, data, valid=valid, **settings)
+        before = deepcopy(self.state_dict())
+        try:
+            if x is not None and settings.get("resume") is None:
+                with stream(settings["seed"] + 1, self.device):  # other noise than the first step's
+                    self.prepare(x)
+            run = fit(self.model, self.guide, data, valid=valid, **settings)
+        except ArgumentError:  # nothing was trained, so nothing is left prepared either
+            self.load_state_dict(before)
+            raise
         self.eval()
         return run
 
@@ -163,9 +171,8 @@ class Model(nn.Module, ABC):
     # What models are built with.
 
     def register(self) -> None:
-        """Tell Pyro's optimizers of the parameters, unless the engine, which finds them itself, is running."""
-        if not stepping.in_engine():
-            pyro.module(f"probae.{type(self).__name__}.{self._identity.number}", self)
+        """Tell whoever trains of the parameters: the engine, or Pyro's optimizers."""
+        stepping.register(f"probae.{type(self).__name__}.{self._identity.number}", self)
 
     def refuse(self, **options: Any) -> None:
         """Refuse arguments that this model would have to ignore.
@@ -177,7 +184,7 @@ class Model(nn.Module, ABC):
             if value is not None:
                 raise ArgumentError(name, f"None, since {type(self).__name__} has no use for it", type(value).__name__)
 
-    def examples(self, argument: str, data: Dataset | Tensor | np.ndarray) -> Tensor:
+    def examples(self, argument: str, data: Data) -> Tensor:
         """The data as a checked (N, D) tensor of the model's device and dtype.
 
         Raises:
@@ -233,7 +240,7 @@ class Model(nn.Module, ABC):
         return settings
 
 
-def _examples_in(data: Any) -> Dataset | Tensor | np.ndarray | None:
+def _examples_in(data: Any) -> Data | None:
     """What the model will get as `x`, if it is all here; None for batches that come one by one.
 
     Those are checked by the first step, which is validated.
@@ -250,6 +257,6 @@ def examples_of(batch: Batch) -> Tensor:
     return (batch.args[0] if batch.args else batch.kwargs["x"]).flatten(1)
 
 
-def protocol_of(data: Dataset | Tensor) -> Protocol:
+def protocol_of(data: Data) -> Protocol:
     """The protocol that a data set knows; "unknown" for a bare tensor."""
     return data.protocol if isinstance(data, Dataset) else Protocol()

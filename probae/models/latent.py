@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from probae import checks
-from probae.data import Dataset
 from probae.distributions.guides import GUIDES, GuideFamily
 from probae.distributions.likelihoods import LIKELIHOODS, Likelihood
 from probae.distributions.named import make
@@ -22,7 +21,7 @@ from probae.engine.batches import Batch
 from probae.engine.monitor import Monitor, mean_over
 from probae.errors import ArgumentError
 from probae.evaluation.estimate import Estimate
-from probae.models.base import Model, examples_of, protocol_of
+from probae.models.base import Data, Model, examples_of, protocol_of
 from probae.networks.mlp import mlp
 
 
@@ -37,7 +36,7 @@ class LatentModel(Model, ABC):
         hidden: widths of the hidden layers of the encoder; the decoder mirrors them.
         likelihood, prior, guide: names, configurations or objects.
         encoder: a module of one's own, (N, D) -> (N, guide.num_outputs).
-        decoder: likewise, (..., latent_dim) -> (..., D).
+        decoder: likewise, (N, latent_dim) -> (N, D) or (N, *data_shape); N counts particles and examples alike.
         activation: of the hidden layers.
     """
 
@@ -84,7 +83,7 @@ class LatentModel(Model, ABC):
         with pyro.plate("data", num_examples if x is None else x.shape[0]):
             z = pyro.sample("z", self.prior.distribution())
             observed = None if x is None else x.flatten(1)
-            return pyro.sample("x", self.likelihood.distribution(self.decoder(z)), obs=observed)
+            return pyro.sample("x", self.likelihood.distribution(self._decode(z)), obs=observed)
 
     def guide(
         self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,
@@ -96,14 +95,14 @@ class LatentModel(Model, ABC):
         self.refuse(mask=mask, lengths=lengths)
         self.register()
         with pyro.plate("data", x.shape[0]):
-            return pyro.sample("z", self.family.distribution(self.encoder(x.flatten(1))))
+            return pyro.sample("z", self.family.distribution(self._encode(x.flatten(1))))
 
     # What it declares.
 
     def check(self, argument: str, x: Tensor) -> None:
         self.likelihood.check(argument, x)
 
-    def prepare(self, data: Dataset | Tensor) -> Self:
+    def prepare(self, data: Data) -> Self:
         """Set the decoder's output bias, if it is still zero, so that outputs start at the data's mean.
 
         A decoder of your own is left alone.
@@ -121,17 +120,17 @@ class LatentModel(Model, ABC):
 
         def score(batch: Batch) -> Tensor:
             x = examples_of(batch)
-            code = self.family.distribution(self.encoder(x)).mean
-            return self.likelihood.distribution(self.decoder(code)).log_prob(x).mean()
+            code = self.family.distribution(self._encode(x)).mean
+            return self.likelihood.distribution(self._decode(code)).log_prob(x).mean()
 
         return Monitor("reconstruction", lambda batches: mean_over(batches, score))
 
     # Its verbs.
 
-    def encode(self, x: Dataset | Tensor) -> dist.TorchDistribution:
+    def encode(self, x: Data) -> dist.TorchDistribution:
         """q(z given x) for examples (N, D): a distribution of batch shape (N,), event shape (latent_dim,)."""
         with self.evaluating():
-            return self.family.distribution(self.encoder(self.examples("x", x)))
+            return self.family.distribution(self._encode(self.examples("x", x)))
 
     def decode(self, z: Tensor) -> dist.TorchDistribution:
         """p(x given z) for latent vectors (..., latent_dim): a distribution of event shape (D,)."""
@@ -139,16 +138,16 @@ class LatentModel(Model, ABC):
             got = f"shape {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
             raise ArgumentError("z", f"a tensor (..., {self.latent_dim})", got)
         with self.evaluating():
-            return self.likelihood.distribution(self.decoder(z.to(self.device, self.dtype)))
+            return self.likelihood.distribution(self._decode(z.to(self.device, self.dtype)))
 
-    def embed(self, x: Dataset | Tensor) -> Tensor:
+    def embed(self, x: Data) -> Tensor:
         """The mean code of each example: (N, latent_dim)."""
         return self.encode(x).mean
 
-    def reconstruct(self, x: Dataset | Tensor) -> Tensor:
+    def reconstruct(self, x: Data) -> Tensor:
         """The mean of p(x given the mean code), for each example: (N, D)."""
         with self.evaluating():
-            return self.likelihood.mean(self.decoder(self.embed(x)))
+            return self.likelihood.mean(self._decode(self.embed(x)))
 
     def sample(self, num_examples: int = 1, *, mean: bool = False) -> Tensor:
         """Draw z from the prior, then x from the likelihood.
@@ -162,14 +161,14 @@ class LatentModel(Model, ABC):
         """
         count = checks.positive_int("num_examples", num_examples)
         with self.evaluating():
-            outputs = self.decoder(self.prior.distribution().sample((count,)))
+            outputs = self._decode(self.prior.distribution().sample((count,)))
             return self.likelihood.mean(outputs) if mean else self.likelihood.distribution(outputs).sample()
 
-    def log_likelihood(self, data: Dataset | Tensor, method: str = "importance", **options: Any) -> Estimate:
+    def log_likelihood(self, data: Data, method: str = "importance", **options: Any) -> Estimate:
         """Estimate the mean log p(x) by importance sampling from the guide; see `pb.log_likelihood`.
 
         Args:
-            data: a data set, or a tensor (N, D) or (N, *data_shape).
+            data: a data set, or a tensor or an array (N, D) or (N, *data_shape).
             method: "importance".
             options: num_samples, seed, ... of `pb.log_likelihood`.
 
@@ -181,6 +180,12 @@ class LatentModel(Model, ABC):
         x = self.examples("data", data)
         with self.evaluating():
             return log_likelihood(self.model, self.guide, x, method=method, protocol=protocol_of(data), **options)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return _outputs("encoder", self.encoder, x, self.family.num_outputs)
+
+    def _decode(self, z: Tensor) -> Tensor:
+        return _outputs("decoder", self.decoder, z, self.num_visible)
 
     def _output_bias(self) -> nn.Parameter | None:
         if "decoder" in self.own_modules or not isinstance(self.decoder, nn.Sequential):
@@ -206,6 +211,17 @@ def _network(argument: str, module: nn.Module | None, sizes: tuple[int, ...], ac
     if not isinstance(module, nn.Module):
         raise ArgumentError(argument, "a torch.nn.Module", type(module).__name__)
     return module
+
+
+def _outputs(argument: str, network: nn.Module, inputs: Tensor, size: int) -> Tensor:
+    """Outputs (..., size) for inputs (..., n); the network itself sees (N, n), since not every layer broadcasts."""
+    rows = inputs.reshape(-1, inputs.shape[-1])
+    outputs = network(rows)
+    if not isinstance(outputs, Tensor) or outputs.shape[:1] != rows.shape[:1] or outputs.numel() != len(rows) * size:
+        got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        wanted = f"a module with outputs of shape ({len(rows)}, {size}) for inputs of shape {tuple(rows.shape)}"
+        raise ArgumentError(argument, wanted, got)
+    return outputs.reshape(*inputs.shape[:-1], size)
 
 
 def _widths(hidden: Any) -> tuple[int, ...]:

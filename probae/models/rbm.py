@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from probae import checks
-from probae.data import Dataset
 from probae.distributions.bits import random_bits
 from probae.distributions.enumeration import MAX_UNITS
 from probae.distributions.named import make
@@ -24,7 +23,7 @@ from probae.evaluation.energy import log_likelihood_of_energy
 from probae.evaluation.estimate import Estimate
 from probae.evaluation.partition import log_partition, pseudo_log_likelihood
 from probae.inference.negative_phases import PCD, PHASES, NegativePhase
-from probae.models.base import Model, examples_of, protocol_of
+from probae.models.base import Data, Model, examples_of, protocol_of
 
 _MONITOR_BUDGET = 2**26  # softplus evaluations for an exact log Z after each epoch: a fraction of a second
 
@@ -136,7 +135,7 @@ class RBM(Model):
                 "Draw bits with pb.data.load(..., binarize='stochastic') or (x > 0.5).float()",
             )  # fmt: skip
 
-    def prepare(self, data: Dataset | Tensor) -> Self:
+    def prepare(self, data: Data) -> Self:
         """Keep the data's mean rates, where AIS starts; start visible biases (and chains) that are still zero there."""
         rates = self.examples("data", data).mean(0)
         with torch.no_grad():
@@ -178,12 +177,12 @@ class RBM(Model):
         """F(v) = -log sum_h exp(-E(v, h)), in nats: (N,) for bits v (N, D)."""
         return self.distribution().free_energy(self.examples("v", v))
 
-    def embed(self, x: Dataset | Tensor) -> Tensor:
+    def embed(self, x: Data) -> Tensor:
         """p(h_j = 1 given v) for examples (N, D): (N, H)."""
         with self.evaluating():
             return self.distribution().hidden_mean(self.examples("x", x))
 
-    def reconstruct(self, x: Dataset | Tensor) -> Tensor:
+    def reconstruct(self, x: Data) -> Tensor:
         """Visible rates given the hidden rates of each example (mean field, one step down): (N, D)."""
         with self.evaluating():
             return self.distribution().visible_mean(self.embed(x))
@@ -209,7 +208,7 @@ class RBM(Model):
         self._known = (estimate, [p.detach().clone() for p in self.parameters()])
         return estimate
 
-    def log_likelihood(self, data: Dataset | Tensor, method: str | None = None, **options: Any) -> Estimate:
+    def log_likelihood(self, data: Data, method: str | None = None, **options: Any) -> Estimate:
         """The mean of -F(v) - log Z, with log Z from `log_partition(method, **options)`.
 
         Forward AIS underestimates log Z, so that the likelihood it gives is an upper bound in expectation.
@@ -243,19 +242,19 @@ class RBM(Model):
         if (given is None) != (mask is None):
             raise ArgumentError("mask", "given= and mask= together", "one of them")
         steps = checks.positive_int("steps", steps)
-        observed, values = (None, None) if given is None else self._observed(given, mask)
-        rows = 1 if values is None else len(values)
+        clamp = None if given is None else self._observed(given, mask)
+        rows = 1 if clamp is None else len(clamp[1])
         count = checks.positive_int("num_examples", rows if num_examples is None else num_examples)
-        if values is not None and rows != count:
+        if clamp is not None and rows != count:
             raise ArgumentError("num_examples", f"{rows}, the length of given", count)
         with self.evaluating():
             machine = self.distribution()
             v = random_bits(self.mean_rates.nan_to_num(0.5).expand(count, -1))
-            if observed is None:
+            if clamp is None:
                 return machine.gibbs(v, steps)
             for _ in range(steps):
-                v = machine.gibbs(torch.where(observed, values, v))
-            return torch.where(observed, values, v)
+                v = machine.gibbs(torch.where(*clamp, v))
+            return torch.where(*clamp, v)
 
     def set_parameters(self, weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> Self:
         """Take parameters from elsewhere: (D, H), (D,) and (H,), copied.

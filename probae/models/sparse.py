@@ -47,7 +47,7 @@ class SparseAutoencoder(LatentModel):
         strength: of the penalty, in nats per unit of |z|.
         likelihood: "normal" or "bernoulli", or a `Likelihood`.
         encoder: your own module, (N, D) -> (N, latent_dim).
-        decoder: your own module, (..., latent_dim) -> (..., D); bounding it is then yours.
+        decoder: your own module, (N, latent_dim) -> (N, D) or (N, *data_shape); bounding it is then yours.
         activation: of the hidden layers.
 
     Raises:
@@ -71,7 +71,7 @@ class SparseAutoencoder(LatentModel):
         data_shape: int | tuple[int, ...],
         latent_dim: int = 128,
         hidden: Sequence[int] | int = (),
-        strength: float = 1.0,
+        strength: float = 0.1,
         likelihood: str | dict[str, Any] | Likelihood = "normal",
         *,
         encoder: nn.Module | None = None,

@@ -27,7 +27,7 @@ class VAE(LatentModel):
         prior: "normal", or a `Prior`.
         guide: "diagonal", or a `GuideFamily`.
         encoder: your own module, (N, D) -> (N, 2 * latent_dim).
-        decoder: your own module, (..., latent_dim) -> (..., D).
+        decoder: your own module, (N, latent_dim) -> (N, D) or (N, *data_shape).
         activation: of the hidden layers.
 
     Raises:

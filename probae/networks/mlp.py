@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from probae.checks import choice, positive_int
+from probae.errors import ArgumentError
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -42,6 +43,8 @@ def mlp(sizes: Sequence[int], activation: str = "tanh") -> nn.Sequential:
         )
     """
     nonlinearity = ACTIVATIONS[choice("activation", activation, ACTIVATIONS)]
+    if len(sizes) < 2:
+        raise ArgumentError("sizes", "at least two sizes, of the input and of the output", repr(sizes))
     sizes = [positive_int("sizes", size) for size in sizes]
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
