@@ -43,11 +43,13 @@ def jobs() -> list[Job]:
             300,
             {"optimizer": partial(torch.optim.SGD, lr=0.1, momentum=0.5)},
         ),
-        Job("sparse", pb.SparseAutoencoder((1, 8, 8), 64, strength=1.0, likelihood=SQUARED_ERROR), 200, {}),
+        Job(
+            "sparse",
+            pb.SparseAutoencoder((1, 8, 8), 64, strength=4.0, likelihood={"name": "normal", "scale": 0.2}),
+            200,
+            {"batch_size": 64},
+        ),
     ]
-
-
-SQUARED_ERROR = {"name": "normal", "scale": 0.2}
 
 
 def run(output: Path, seed: int, effort: float, progress: bool | None) -> None:

@@ -1,4 +1,4 @@
-"""Batches from whatever a user calls data: resident on the device where it fits, else streamed."""
+"""Batches: of tensors that lie on the device, or streamed from an iterable."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
-from torch.utils.data import Dataset as TorchDataset
 
-from probae.checks import finite
 from probae.data import Dataset
-from probae.errors import ArgumentError, DataError
+
+_ORDER_SEED = 271_828_183  # keeps the order of the examples apart from the noise of training, which has the seed itself
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,10 @@ class Batches(ABC):
 
     @abstractmethod
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, from the `start`-th on; the same ones for the same number."""
+        """The batches of one epoch, from the `start`-th on; the same ones for the same number.
+
+        What is random about their order is drawn before this returns, what is random in them as they come.
+        """
 
 
 class Resident(Batches):
@@ -68,18 +69,17 @@ class Resident(Batches):
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         if self.whole and not (isinstance(self.data, Dataset) and self.data.resamples):
-            if start == 0:
-                yield self._all()
-            return
-        for indices in self._order(number).split(self.batch_size)[start:]:
-            yield self._take(indices)
+            return iter([self._all()][start:])
+        return map(self._take, self._order(number).split(self.batch_size)[start:])
 
     def _order(self, number: int) -> Tensor:
         if self.seed is None or self.whole:
-            order = torch.arange(self.length)
+            order = torch.arange(self.length, device="cpu")
         else:
-            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
-            order = torch.randperm(self.length, generator=generator)
+            generator = torch.Generator(device="cpu").manual_seed(
+                (self.seed * 1_000_003 + number + _ORDER_SEED) % 2**63
+            )
+            order = torch.randperm(self.length, generator=generator, device="cpu")
         where = self.data.device if isinstance(self.data, Dataset) else next(iter(_values(self.data))).device
         return order.to(where, non_blocking=True)
 
@@ -107,105 +107,52 @@ class Stream(Batches):
 
     def __init__(self, source: Iterable[Any], device: torch.device, dtype: torch.dtype | None) -> None:
         self.source, self.device, self.dtype = source, device, dtype
-        self.steps = len(source) if hasattr(source, "__len__") else None  # type: ignore[arg-type]
+        self.steps = length(source)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        for index, item in enumerate(self.source):
-            if index >= start:
-                yield _batch(_tree(item, self.device, self.dtype))
+        source = iter(self.source)
+        for _ in range(start):
+            next(source, None)
+        return map(self._batch, source)
+
+    def _batch(self, item: Any) -> Batch:
+        item = self._moved(item)
+        if isinstance(item, tuple):
+            return Batch(item, {})
+        return Batch((), item) if isinstance(item, Mapping) else Batch((item,), {})
+
+    def _moved(self, item: Any) -> Any:
+        if isinstance(item, Dataset):
+            item = item.tensor
+        if isinstance(item, (Tensor, np.ndarray)):
+            return moved(as_tensor(item), self.device, self.dtype)
+        if isinstance(item, (tuple, list)):
+            return tuple(self._moved(x) for x in item)
+        if isinstance(item, Mapping):
+            return {key: self._moved(x) for key, x in item.items()}
+        return item
 
 
-def batches(
-    argument: str,
-    data: Any,
-    *,
-    batch_size: int | None,
-    seed: int | None,
-    device: torch.device,
-    dtype: torch.dtype | None = None,
-) -> Batches:
-    """A source of batches from `data`: a data set of ours, tensors, arrays, a torch data set, a loader, an iterable.
-
-    Raises:
-        DataError: names `argument`; for no examples, unequal lengths, NaN or infinity, or something that is no data.
-    """
-    if isinstance(data, Dataset):
-        return Resident(data.to(_home(data.tensor, device), dtype or data.dtype), batch_size, seed, device)
-    if isinstance(data, TensorDataset):
-        data = data.tensors
-    if isinstance(data, (Tensor, np.ndarray)):
-        data = (data,)
-    if isinstance(data, (tuple, Mapping)):
-        return Resident(_resident(argument, data, device, dtype), batch_size, seed, device)
-    if isinstance(data, TorchDataset) and not isinstance(data, DataLoader):
-        shuffle = seed is not None and hasattr(data, "__getitem__") and hasattr(data, "__len__")
-        data = DataLoader(data, batch_size=batch_size, shuffle=shuffle)
-    if not isinstance(data, Iterable) or isinstance(data, (str, bytes)):
-        raise DataError(argument, "a data set, a tensor, an array, a pair, a DataLoader or an iterable", repr(data)[:80])
-    if hasattr(data, "__len__") and len(data) == 0:  # type: ignore[arg-type]
-        raise DataError(argument, "at least one example", "an empty iterable")
-    if iter(data) is data:
-        raise DataError(argument, "an iterable that can be read once an epoch", "an iterator", "Pass a list or a loader")
-    return Stream(data, device, dtype)
+def length(source: Any) -> int | None:
+    """How many items an iterable says it has; None where it does not know."""
+    try:
+        return len(source)
+    except (TypeError, NotImplementedError):
+        return None
 
 
-def _resident(argument: str, data: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
-    items = data.items() if isinstance(data, Mapping) else enumerate(data)
-    found: dict[Any, Tensor] = {}
-    for key, value in items:
-        name = argument if len(data) == 1 else f"{argument}[{key!r}]"
-        if not isinstance(value, (Tensor, np.ndarray)):
-            raise DataError(name, "a tensor or an array", type(value).__name__)
-        tensor = torch.as_tensor(value)
-        if isinstance(value, np.ndarray) and tensor.dtype == torch.float64:
-            tensor = tensor.to(torch.get_default_dtype())
-        if tensor.dim() == 0 or tensor.shape[0] == 0:
-            raise DataError(name, "at least one example", f"shape {tuple(tensor.shape)}")
-        if tensor.is_floating_point():
-            finite(name, tensor)
-        found[key] = _to(tensor, _home(tensor, device), dtype)
-    lengths = {len(tensor) for tensor in found.values()}
-    if len(lengths) != 1:
-        raise DataError(argument, "tensors of equal length", f"lengths {[len(x) for x in found.values()]}")
-    return found if isinstance(data, Mapping) else tuple(found.values())
+def as_tensor(x: Any) -> Tensor:
+    """A tensor of the same numbers; an array of float64, NumPy's default, becomes torch's default instead."""
+    if isinstance(x, Tensor):
+        return x
+    tensor = torch.as_tensor(np.require(x, requirements=["C", "W"]))
+    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
 
 
-def _home(tensor: Tensor, device: torch.device) -> torch.device:
-    """The device if the data fits into half of its free memory, else where the data is."""
-    if device.type != "cuda":
-        return device
-    free, _ = torch.cuda.mem_get_info(device)
-    return device if tensor.numel() * tensor.element_size() < free / 2 else tensor.device
-
-
-def _to(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    """The tensor on a device, and in a dtype if it holds floating-point numbers."""
     return tensor.to(device, dtype if dtype and tensor.is_floating_point() else None, non_blocking=True)
-
-
-def _tree(item: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
-    if isinstance(item, Dataset):
-        item = item.tensor
-    if isinstance(item, (Tensor, np.ndarray)):
-        return _to(torch.as_tensor(item), device, dtype)
-    if isinstance(item, (tuple, list)):
-        return tuple(_tree(x, device, dtype) for x in item)
-    if isinstance(item, Mapping):
-        return {key: _tree(x, device, dtype) for key, x in item.items()}
-    return item
-
-
-def _batch(item: Any) -> Batch:
-    if isinstance(item, tuple):
-        return Batch(item, {})
-    return Batch((), item) if isinstance(item, Mapping) else Batch((item,), {})
 
 
 def _values(data: tuple[Tensor, ...] | Mapping[str, Tensor]) -> Iterable[Tensor]:
     return data.values() if isinstance(data, Mapping) else data
-
-
-def check_batch_size(batch_size: Any) -> int | None:
-    """A positive integer, or None for everything at once."""
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
-        raise ArgumentError("batch_size", "a positive integer, or None for all examples at once", repr(batch_size))
-    return batch_size

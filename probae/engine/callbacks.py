@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 class Callback:
     """Methods that the training loop calls; override the ones you need.
 
-    A callback may read everything of `training` (`epoch`, `step`, `history`, `programs`, ...) and call
-    `training.stop(reason)`, which ends the run after the current step.
+    A callback may read everything of `training` (`epoch`, `step`, `loss`, `history`, `best`, `descent.optimizer`, ...),
+    take `training.state()`, and call `training.stop(reason)`, which ends the run after the current step.
 
     Example:
         >>> class StopAt(Callback):
@@ -36,42 +36,43 @@ class Callback:
 
 
 class Progress(Callback):
-    """A tqdm bar, in a terminal or a notebook: steps done, the epoch, the last epoch's loss and monitor.
+    """A tqdm bar, in a terminal or a notebook: the epoch, the steps done, the last epoch's loss and monitor.
 
     With a limit of time the bar runs over the seconds.
     """
+
+    bar: Any = None
 
     def on_fit_start(self, training: Training) -> None:
         from tqdm.auto import tqdm
 
         self.by_time = training.max_time is not None
         total = training.max_time if self.by_time else training.total_steps
-        done = training.seconds if self.by_time else training.step
-        shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
-        unit = "s" if self.by_time else "steps"
-        self.bar: Any = tqdm(
-            total=total, initial=done, unit=unit, desc=self._title(training), mininterval=0.2, file=sys.stderr,
-            bar_format=shape if total else None,
+        count = "{n:.1f}/{total:g} s" if self.by_time else "{n_fmt}/{total_fmt} steps [{elapsed}<{remaining}]"
+        self.bar = tqdm(
+            total=total, initial=self._done(training), unit=" steps", desc=self._title(training), mininterval=0.2,
+            file=sys.stderr, bar_format="{desc}: {percentage:3.0f}%|{bar}| " + count + "{postfix}" if total else None,
         )  # fmt: skip
+
+    def _done(self, training: Training) -> float:
+        return min(training.seconds, training.max_time) if training.max_time is not None else training.step
 
     def _title(self, training: Training) -> str:
         epochs = f"/{training.epochs}" if training.epochs else ""
         return f"epoch {min(training.epoch + 1, training.epochs or sys.maxsize)}{epochs}"
 
     def on_step_end(self, training: Training) -> None:
-        if not self.by_time:
-            self.bar.update(1)
+        self.bar.update(self._done(training) - self.bar.n)
 
     def on_epoch_end(self, training: Training) -> None:
-        last = {name: column[-1] for name, column in training.history.items()}
-        names = [name for name in last if name == "train_loss" or name.startswith("valid_")]
-        self.bar.set_postfix({name: f"{last[name]:.2f}" for name in names if last[name] is not None}, refresh=False)
-        self.bar.set_description(self._title(training), refresh=False)
-        if self.by_time:
-            self.bar.update(min(training.seconds, training.max_time or 0.0) - self.bar.n)
+        last = {name: column[-1] for name, column in training.history.items() if name.startswith(("train_", "valid_"))}
+        numbers = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in last.items() if value is not None]
+        self.bar.set_postfix_str(", ".join(numbers), refresh=False)
+        self.bar.set_description_str(self._title(training), refresh=False)
 
     def on_fit_end(self, training: Training) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
 
 def wants_progress(progress: bool | None) -> bool:

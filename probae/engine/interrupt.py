@@ -9,7 +9,10 @@ from typing import Any
 
 
 class Interrupt:
-    """While entered, the first Ctrl-C only sets `requested`; a second one raises KeyboardInterrupt as usual."""
+    """While entered, the first Ctrl-C only sets `requested`; a second one raises KeyboardInterrupt as usual.
+
+    Outside the main thread, which alone receives signals, and where Ctrl-C is ignored, nothing changes.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -17,7 +20,8 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         handled = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread() and handled is not None:
+        ignored = handled in (None, signal.SIG_IGN)
+        if threading.current_thread() is threading.main_thread() and not ignored:
             self._previous = signal.signal(signal.SIGINT, self._request)
         return self
 

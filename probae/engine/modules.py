@@ -47,7 +47,7 @@ def _inside(part: Any) -> list[Any]:
         return [part.__self__, part.__func__]
     if isinstance(part, nn.Module):
         return [type(part).forward]
-    call = getattr(type(part), "__call__", None)
+    call = type(part).__call__ if callable(part) else None
     return [getattr(part, "__wrapped__", None), call if inspect.isfunction(call) else None]
 
 
@@ -57,7 +57,8 @@ def _values(part: Any) -> list[Any]:
         return [*scope.nonlocals.values(), *scope.globals.values()]
     if isinstance(part, functools.partial):
         return [*part.args, *part.keywords.values()]
-    return [] if isinstance(part, (nn.Module, type)) or inspect.ismethod(part) else list(getattr(part, "__dict__", {}).values())
+    plain = not isinstance(part, (nn.Module, type)) and not inspect.ismethod(part)
+    return list(getattr(part, "__dict__", {}).values()) if plain else []
 
 
 def _modules(value: Any) -> list[nn.Module]:

@@ -6,12 +6,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor
 
-from probae.engine.batches import Batch
+from probae.engine.batches import Batch, Batches
+from probae.engine.programs import Programs
+from probae.engine.randomness import stream
+from probae.inference import stepping
 from probae.inference.elbo import ELBO
 from probae.inference.objective import Objective
+
+_SEED = 2_718_281
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,18 @@ class Monitor:
     selects: bool = True
 
 
+def judge(monitor: Monitor, batches: Batches, programs: Programs, device: torch.device) -> float:
+    """Evaluate a monitor on the batches of validation data; the noise is the same each time."""
+    with (
+        programs.mode(training=False),
+        stepping.engine(),
+        torch.no_grad(),
+        stream(_SEED, device),
+        pyro.validation_enabled(False),
+    ):
+        return float(monitor.evaluate(batches.epoch(0)))
+
+
 def mean_over(batches: Iterable[Batch], score: Callable[[Batch], Tensor]) -> Tensor:
     """The mean of a score over the examples of all batches; `score` returns a batch's mean."""
     total: Any = 0.0
@@ -47,8 +65,8 @@ def elbo_monitor(model: Callable[..., Any], guide: Callable[..., Any], objective
     elbo = (objective or ELBO()).eval()
 
     def score(batch: Batch) -> Tensor:
-        loss = elbo(model, guide, *batch.args, **batch.kwargs)
-        assert elbo.structure is not None
-        return -loss / elbo.structure.num_examples(batch.args, batch.kwargs)
+        loss, structure = elbo(model, guide, *batch.args, **batch.kwargs), elbo.structure
+        examples = structure.num_examples(batch.args, batch.kwargs) if structure else batch.num_examples
+        return -loss / examples
 
     return Monitor("elbo", lambda batches: mean_over(batches, score))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ class Programs:
         """Take the parameters of `pyro.param` and `pyro.module` statements in traces; returns the new ones."""
         known = {id(p) for p in self.parameters()}
         sites = [(name, site) for trace in traces for name, site in trace.nodes.items() if site["type"] == "param"]
-        found: dict[str, Tensor] = {name: site["value"].unconstrained() for name, site in sites}  # pyright: ignore[reportOptionalMemberAccess]
+        found = {name: _leaf(site["value"]) for name, site in sites}
         owned = {id(p) for module in self.modules for p in module.parameters()}
         self.statements.update({name: leaf for name, leaf in found.items() if id(leaf) not in owned})
         self._registered |= {id(leaf) for leaf in found.values()}
@@ -89,7 +89,7 @@ class Programs:
             leaf.data = leaf.data.to(device, dtype if leaf.is_floating_point() else None)
 
     @contextmanager
-    def mode(self, training: bool) -> Iterator[None]:
+    def mode(self, training: bool) -> Generator[None]:
         """All modules in training or evaluation mode, and back."""
         before = [(part, part.training) for module in self.modules for part in module.modules()]
         for module in self.modules:
@@ -99,6 +99,11 @@ class Programs:
         finally:
             for part, was in before:
                 part.training = was
+
+    def forget_gradients(self) -> None:
+        """Clear those of all modules, trained or not: what an earlier backward pass has left is no part of a step."""
+        for tensor in (*self.parameters(), *(p for module in self.modules for p in module.parameters())):
+            tensor.grad = None
 
     def warn_of_untrained(self) -> None:
         """After a backward pass: warn of modules that received gradients which nobody applies."""
@@ -113,6 +118,11 @@ class Programs:
                 UserWarning,
                 stacklevel=3,
             )
+
+
+def _leaf(value: Any) -> Tensor:
+    """What stands behind a parameter's value: the unconstrained tensor, or itself if it is local to a module."""
+    return value.unconstrained() if hasattr(value, "unconstrained") else value
 
 
 def _unique(items: list[Any]) -> list[Any]:

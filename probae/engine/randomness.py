@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from probae.checks import positive_int
 from probae.errors import ArgumentError
 
 
@@ -15,16 +16,19 @@ def check_seed(seed: int | None) -> int:
     """A seed: the one given, or one drawn from torch's global generator."""
     if seed is None:
         return int(torch.randint(2**31, ()).item())
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ArgumentError("seed", "an integer of at least 0", repr(seed))
-    return seed
+    if positive_int("seed", seed, minimum=0) >= 2**63:
+        raise ArgumentError("seed", "an integer below 2**63", repr(seed))
+    return int(seed)
 
 
 @contextmanager
-def stream(seed: int, device: torch.device) -> Iterator[None]:
+def stream(seed: int, device: torch.device) -> Generator[None]:
     """A random stream of one's own, seeded; the caller's goes on afterwards as if nothing had been drawn."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pyro
 import torch
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -73,6 +75,7 @@ class Model(nn.Module, ABC):
         self.data_shape = checks.shape("data_shape", data_shape)
         self.num_visible = int(torch.Size(self.data_shape).numel())
         self._identity = _Identity()
+        self._plate: Any = None
 
     # What a model declares.
 
@@ -173,6 +176,14 @@ class Model(nn.Module, ABC):
     def register(self) -> None:
         """Tell whoever trains of the parameters: the engine, or Pyro's optimizers."""
         stepping.register(f"probae.{type(self).__name__}.{self._identity.number}", self)
+
+    def plate(self, size: int) -> Any:
+        """`pyro.plate("data", size)`; where nothing is validated the last one again, which costs less than a new one."""
+        if is_validation_enabled():  # Pyro's checks look for the making of a plate in both traces
+            return pyro.plate("data", size, dim=-1)
+        if self._plate is None or self._plate.size != size:
+            self._plate = pyro.plate("data", size, dim=-1)
+        return self._plate
 
     def refuse(self, **options: Any) -> None:
         """Refuse arguments that this model would have to ignore.

@@ -80,7 +80,7 @@ class LatentModel(Model, ABC):
         """p(x, z): z from the prior, x from the likelihood given the decoder's outputs. Returns x, (N, D)."""
         self.refuse(mask=mask, lengths=lengths)
         self.register()
-        with pyro.plate("data", num_examples if x is None else x.shape[0]):
+        with self.plate(num_examples if x is None else x.shape[0]):
             z = pyro.sample("z", self.prior.distribution())
             observed = None if x is None else x.flatten(1)
             return pyro.sample("x", self.likelihood.distribution(self._decode(z)), obs=observed)
@@ -94,7 +94,7 @@ class LatentModel(Model, ABC):
             raise ArgumentError("x", "examples to encode", None)
         self.refuse(mask=mask, lengths=lengths)
         self.register()
-        with pyro.plate("data", x.shape[0]):
+        with self.plate(x.shape[0]):
             return pyro.sample("z", self.family.distribution(self._encode(x.flatten(1))))
 
     # What it declares.
@@ -114,16 +114,20 @@ class LatentModel(Model, ABC):
         return self
 
     def monitor(self) -> Monitor:
-        """The plain ELBO; for a deterministic model, which has none, the log-likelihood of its reconstructions."""
+        """The plain ELBO; for a deterministic model, which has none, the log p(x, z) at its codes that MAP maximizes.
+
+        Reconstructions alone would choose the epoch that heeded the prior least.
+        """
         if self.family.has_density:
             return super().monitor()
 
         def score(batch: Batch) -> Tensor:
             x = examples_of(batch)
             code = self.family.distribution(self._encode(x)).mean
-            return self.likelihood.distribution(self._decode(code)).log_prob(x).mean()
+            likelihood = self.likelihood.distribution(self._decode(code)).log_prob(x)
+            return (likelihood + self.prior.distribution().log_prob(code)).mean()
 
-        return Monitor("reconstruction", lambda batches: mean_over(batches, score))
+        return Monitor("log_joint", lambda batches: mean_over(batches, score))
 
     # Its verbs.
 

@@ -103,7 +103,7 @@ class RBM(Model):
         """p(v), the hidden units summed out. Without x, draws by Gibbs sampling. Returns v, (N, D)."""
         self.refuse(mask=mask, lengths=lengths)
         self.register()
-        with pyro.plate("data", num_examples if x is None else x.shape[0]):
+        with self.plate(num_examples if x is None else x.shape[0]):
             return pyro.sample("x", self.distribution(), obs=None if x is None else x.flatten(1))
 
     def guide(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Self, final
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from probae.checks import real
 from probae.distributions.likelihoods import Likelihood
 from probae.errors import ArgumentError
+from probae.models.base import Data
 from probae.models.latent import LatentModel
 
 
@@ -38,7 +40,9 @@ class SparseAutoencoder(LatentModel):
     of the objective by itself, and training is MAP. Beside a squared error (a Normal likelihood of variance s^2) the
     textbook's weight is 2 s^2 strength. The decoder's columns are bounded by one, or the penalty could be escaped.
 
-    It is deterministic, so it has no log-likelihood; its monitor is that of the reconstructions.
+    It is deterministic, so it has no log-likelihood; its monitor is log p(x, z) at the codes. With a linear decoder,
+    training starts from a dictionary of random unit vectors and an encoder that is its transpose, centred by `prepare`:
+    from independent weights most units of the code would die at once.
 
     Args:
         data_shape: of one example.
@@ -91,9 +95,28 @@ class SparseAutoencoder(LatentModel):
             activation=activation,
         )
         self.strength = rate
+        self._transposed = not self.hidden and encoder is None and decoder is None
+        if self._transposed:
+            self._start_transposed()
         for layer in self.decoder.modules() if decoder is None else ():
             if isinstance(layer, nn.Linear):
                 parametrize.register_parametrization(layer, "weight", BoundedColumns())
+
+    def prepare(self, data: Data) -> Self:
+        """Start the output bias at the data's mean, and the encoder's where it looks at what differs from it."""
+        super().prepare(data)
+        encoder: Any = self.encoder
+        if self._transposed and not bool(encoder[0].bias.any()):
+            with torch.no_grad():
+                encoder[0].bias.copy_(-encoder[0].weight @ self.examples("data", data).mean(0))
+        return self
+
+    @torch.no_grad()
+    def _start_transposed(self) -> None:
+        encoder, decoder = self.encoder[0], self.decoder[0]  # type: ignore[index]
+        decoder.weight.copy_(nn.functional.normalize(torch.randn_like(decoder.weight), dim=0))
+        encoder.weight.copy_(decoder.weight.T)
+        encoder.bias.zero_()
 
     @property
     def dictionary(self) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import pyro
 import pytest
 import torch
 from torch import Tensor
@@ -81,12 +83,36 @@ def test_it_has_no_likelihood() -> None:
             pb.log_likelihood(sparse.model, sparse.guide, GREY[:5], method=method)
 
 
-def test_the_monitor_is_the_reconstruction() -> None:
+def test_the_monitor_is_what_map_maximizes() -> None:
     sparse, x = pb.SparseAutoencoder(64, 10), GREY.tensor[:20]
     run = sparse.fit(x, valid=x, epochs=2, batch_size=7, seed=0)
-    assert run.monitor == "reconstruction"
-    best = sparse.decode(sparse.embed(x)).log_prob(x).mean().item()
+    assert run.monitor == "log_joint"
+    codes = sparse.embed(x)
+    prior = pyro.distributions.Laplace(0.0, 1 / sparse.strength).log_prob(codes).sum(1)
+    best = (sparse.decode(codes).log_prob(x) + prior).mean().item()
     assert run.best == pytest.approx(best, rel=1e-5)
+
+
+def test_it_starts_from_a_transposed_dictionary_of_unit_vectors_around_the_mean() -> None:
+    sparse, x = pb.SparseAutoencoder(64, 100), GREY.tensor
+    encoder: Any = sparse.encoder
+    torch.testing.assert_close(sparse.dictionary.norm(dim=1), torch.ones(100))
+    torch.testing.assert_close(encoder[0].weight, sparse.dictionary)
+    sparse.prepare(x)
+    torch.testing.assert_close(encoder[0](x).mean(0), torch.zeros(100), rtol=0, atol=1e-4)
+    bias = encoder[0].bias.clone()
+    sparse.prepare(x + 1)
+    assert torch.equal(encoder[0].bias, bias)
+
+
+def test_a_sparse_code_has_no_dead_units() -> None:
+    """From independent weights more than half of the units die at this strength."""
+    torch.manual_seed(0)
+    sparse = pb.SparseAutoencoder(64, 64, strength=4.0, likelihood={"name": "normal", "scale": 0.2})
+    sparse.fit(GREY, epochs=40, batch_size=64, seed=0)
+    active = (sparse.embed(GREY) > 0).double().mean(0)
+    assert (active > 0).all()
+    assert active.mean() < 0.4
 
 
 def test_the_dictionary() -> None:
