@@ -178,7 +178,7 @@ class Model(nn.Module, ABC):
         stepping.register(f"probae.{type(self).__name__}.{self._identity.number}", self)
 
     def plate(self, size: int) -> Any:
-        """`pyro.plate("data", size)`; where nothing is validated the last one again, which costs less than a new one."""
+        """`pyro.plate("data", size)`; where nothing is validated the last one again, which is cheaper than a new one."""
         if is_validation_enabled():  # Pyro's checks look for the making of a plate in both traces
             return pyro.plate("data", size, dim=-1)
         if self._plate is None or self._plate.size != size:
