@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -39,6 +40,19 @@ def choice(argument: str, value: Any, names: Iterable[str]) -> str:
         hint = nearest(str(value).lower(), names).lstrip("; ").replace("did", "Did", 1)
         raise ArgumentError(argument, f"one of {', '.join(map(repr, names))}", repr(value), hint)
     return value
+
+
+def options(given: Iterable[str], function: Callable[..., Any], *, without: Iterable[str] = ()) -> None:
+    """Refuse names that are no keyword arguments of `function`.
+
+    Raises:
+        ArgumentError: names the first one, with the nearest that there are.
+    """
+    known = [name for name in inspect.signature(function).parameters if name not in set(without)]
+    for name in given:
+        if name not in known:
+            hint = nearest(name, known).lstrip("; ").replace("did", "Did", 1)
+            raise ArgumentError(name, f"an option of {function.__name__}: {', '.join(known)}", "an unknown one", hint)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

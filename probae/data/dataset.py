@@ -41,7 +41,7 @@ class Dataset:
     Example:
         >>> faces = Dataset(torch.rand(100, 1, 8, 8), protocol=Protocol("faces", "train", "none"))
         >>> faces
-        Dataset(faces/train, grey values: 100 examples of shape (1, 8, 8), float32 on cpu)
+        Dataset(faces/train, not binarized: 100 examples of shape (1, 8, 8), float32 on cpu)
         >>> faces[:10].batch(torch.tensor([3, 1, 4, 1])).shape
         torch.Size([4, 64])
         >>> Dataset(rates=faces.tensor).resamples

@@ -22,7 +22,7 @@ def digits() -> Splits:
 
     Example:
         >>> digits().test
-        Dataset(digits/test, grey values: 300 examples of shape (1, 8, 8) with labels, float32 on cpu)
+        Dataset(digits/test, not binarized: 300 examples of shape (1, 8, 8) with labels, float32 on cpu)
     """
     from sklearn.datasets import load_digits  # slow to import
 

@@ -12,8 +12,9 @@ class Protocol:
     Attributes:
         dataset: name of the data set; "unknown" for a bare tensor.
         split: "train", "valid" or "test".
-        binarization: "none" (grey values), "threshold", "stochastic" (drawn once from `seed`) or "dynamic" (drawn
-            anew at each epoch; validation and test sets are still drawn once from `seed`).
+        binarization: "none" (as they are: grey values, or bits from the start), "threshold", "stochastic" (drawn once
+            from `seed`) or "dynamic" (drawn anew at each epoch; validation and test sets are still drawn once from
+            `seed`).
         seed: of the binarization.
         estimator: how the number was estimated, such as "importance".
         samples: Monte Carlo samples an example.
@@ -42,7 +43,7 @@ class Protocol:
             seed = "" if self.seed is None else f" (seed {self.seed})"
             parts.append(f"{self.binarization} binarization{seed}")
         elif self.binarization == "none":
-            parts.append("grey values")
+            parts.append("not binarized")
         if self.estimator is not None:
             parts.append(self.estimator + (f" with {self.samples} samples" if self.samples else ""))
         return ", ".join(parts)

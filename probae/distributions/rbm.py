@@ -138,7 +138,7 @@ class RestrictedBoltzmann(TorchDistribution):
             raise UnnormalizedError(
                 "log Z is unknown, so that log_prob in eval mode has no value: call log_partition() or "
                 "log_likelihood(x) of the model, give log_partition= to the distribution, or use "
-                "negative_phase=Exact(); to train on, call train()"
+                "negative_phase=Exact(); to train on, call train(); to validate, pass fit(monitor=model.monitor())"
             )
         offset = 0.0 if known is None else known.value
         # Without gradients s - s.detach() is zero, so that chains need not move for it.

@@ -55,14 +55,17 @@ class Descent:
         self._checked = False
         programs.forget_gradients()
 
-    def step(self, batch: Batch, number: int, factor: float | None = None) -> Tensor:
-        """Take one step, its learning rate multiplied by `factor`. Returns the loss per example, on its device."""
+    def step(self, batch: Batch, number: int, factor: float | None = None, validate: bool = False) -> Tensor:
+        """Take one step, its learning rate multiplied by `factor`. Returns the loss per example, on its device.
+
+        The first step is validated, and others where `validate` says so.
+        """
         first, self._checked = not self._checked, True
         if factor is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
         self.guard.before()
-        with stepping.training_step(), pyro.validation_enabled(first):
+        with stepping.training_step(), pyro.validation_enabled(first or validate):
             loss = self._loss(batch, number, first)
             loss.backward()
             if first:

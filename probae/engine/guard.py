@@ -22,8 +22,9 @@ class Guard:
     """Watches the losses of a run.
 
     On a CPU each loss is looked at before its gradient is applied. On an accelerator looking would wait, so losses
-    are summed there and looked at every `interval` steps. At the same interval the parameters are copied, so that
-    finite ones can be put back. What is not finite at the start (a buffer that says "unknown") is not watched.
+    are summed there and looked at every `interval` steps. At the same interval, and after each epoch, the parameters
+    are copied, so that finite ones can be put back. What is not finite at the start (a buffer that says "unknown") is
+    not watched.
 
     Args:
         programs: what to protect.

@@ -38,14 +38,19 @@ class Monitor:
     selects: bool = True
 
 
-def judge(monitor: Monitor, batches: Batches, programs: Programs, device: torch.device) -> float:
-    """Evaluate a monitor on the batches of validation data; the noise is the same each time."""
+def judge(
+    monitor: Monitor, batches: Batches, programs: Programs, device: torch.device, *, validate: bool = False
+) -> float:
+    """Evaluate a monitor on the batches of validation data; the noise is the same each time.
+
+    Pyro's and torch's checks are on where `validate` says so: at the first look at the data.
+    """
     with (
         programs.mode(training=False),
         stepping.engine(),
         torch.no_grad(),
         stream(_SEED, device),
-        pyro.validation_enabled(False),
+        pyro.validation_enabled(validate),
     ):
         return float(monitor.evaluate(batches.epoch(0)))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from probae.engine.batches import Batch, Batches
+from probae.engine.batches import Batch, Batches, Stream
 from probae.engine.best import Best
 from probae.engine.callbacks import Callback
 from probae.engine.descent import Descent
@@ -79,6 +79,7 @@ class Training:
         self.loss_weight = 0
         self.epoch_random: dict[str, Tensor] = {}
         self._make_optimizer = optimizer
+        self._streams = isinstance(batches, Stream)
         self._on_step = [c.on_step_end for c in callbacks if _overrides(c, "on_step_end")]
 
     @property
@@ -186,7 +187,8 @@ class Training:
 
     def _step(self, batch: Batch) -> None:
         factor = None if self.schedule is None else self.schedule(self.progress)
-        self.loss, self._last = self.descent.step(batch, self.step, factor), batch
+        unseen = self._streams and self.epoch == 0  # nobody has looked at this batch's values before
+        self.loss, self._last = self.descent.step(batch, self.step, factor, unseen), batch
         weight = batch.num_examples
         self.loss_sum = self.loss * weight if self.loss_sum is None else self.loss_sum + self.loss * weight
         self.loss_weight += weight
@@ -214,6 +216,8 @@ class Training:
         loss = float("nan") if self.loss_sum is None else float(self.loss_sum) / self.loss_weight
         if not math.isfinite(loss):
             raise self.descent.guard.failure(self._last, self.step - 1)
+        if self.descent.guard.holds():
+            self.descent.guard.keep()
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss_sum, self.loss_weight = None, 0
         row: dict[str, float | None] = {"epoch": self.epoch, "train_loss": loss}
@@ -228,7 +232,7 @@ class Training:
             callback.on_epoch_end(self)
 
     def _validate(self, monitor: Monitor, valid: Batches) -> float:
-        value = judge(monitor, valid, self.programs, self.device)
+        value = judge(monitor, valid, self.programs, self.device, validate=not self.history["epoch"])
         if monitor.selects:
             self.best.offer(self.epoch, value)
             if self.patience is not None and self.epoch - (self.best.epoch or 0) >= self.patience:

@@ -17,7 +17,7 @@ from probae.data import Dataset
 from probae.data.protocol import Protocol
 from probae.engine.programs import Programs
 from probae.engine.randomness import check_seed, stream
-from probae.errors import DataError, NoLikelihoodError
+from probae.errors import ArgumentError, DataError, NoLikelihoodError
 from probae.evaluation.energy import estimated_log_partitions, with_log_partition
 from probae.evaluation.estimate import Estimate
 from probae.evaluation.importance import importance_estimate
@@ -95,6 +95,8 @@ def log_likelihood(
         True
     """
     choice("method", method, ("importance", "exact"))
+    if protocol is not None and not isinstance(protocol, Protocol):
+        raise ArgumentError("protocol", "a pb.data.Protocol", repr(protocol))
     num_samples = positive_int("num_samples", num_samples)
     chunk_size = positive_int("chunk_size", chunk_size)
     x = _examples(data)
@@ -102,7 +104,7 @@ def log_likelihood(
     programs = Programs(model, guide, objective=log_likelihood)  # knows their modules
     with torch.no_grad(), stepping.engine(), programs.mode(training=False), stream(check_seed(seed), x[0].device):
         structure, trace = _probe(model, guide, x)
-        if method == "exact":
+        if method == "exact" or not (structure.sampled or structure.enumerates):  # nothing is left to sample
             batches = zip(*(part.split(min(chunk_size, _EXACT)) for part in x), strict=True)
             with pyro.validation_enabled():
                 values = [exact_log_prob(model, guide, batch, structure) for batch in batches]

@@ -39,7 +39,9 @@ def log_partition(
         log Z 3.466 nats | exact | reliable | unknown data, enumeration
     """
     if checks.choice("method", method, ("exact", "ais")) == "exact":
+        checks.options(options, exact_log_partition, without=("machine",))
         return _exact(machine, **options)
+    checks.options(options, ais_log_partition, without=("machine", "base_rates"))
     if base_rates is None:
         raise NotPreparedError("AIS starts from the data's mean rates: call model.prepare(data), or give them as base=")
     return ais_log_partition(machine, base_rates, **options)

@@ -81,6 +81,9 @@ def exact_log_prob(
     total = args[0].new_zeros(len(args[0]), dtype=torch.float64)
     for terms in costs.values():
         for term in terms:
+            elements = dict(zip(term._pyro_dims, term.shape, strict=True)).get(symbol, 1)
+            if elements not in (1, len(total)):
+                raise SiteError(f"the plates around all sites have {elements} elements for {len(total)} examples")
             inner = [i for i, dim in enumerate(term._pyro_dims) if dim != symbol]
             total = total + (term.double().sum(inner) if inner else term.double())
     return total

@@ -26,7 +26,7 @@ from probae.engine.fit import fit
 from probae.engine.monitor import Monitor, elbo_monitor
 from probae.engine.randomness import check_seed, stream
 from probae.engine.run import Run
-from probae.errors import ArgumentError
+from probae.errors import ArgumentError, SiteError
 from probae.evaluation.estimate import Estimate
 from probae.inference import stepping
 from probae.inference.elbo import ELBO
@@ -138,6 +138,7 @@ class Model(nn.Module, ABC):
         Raises:
             ArgumentError, DataError: name the argument.
         """
+        checks.options(settings, fit, without=("model", "guide", "data", "valid"))
         x, judged = _examples_in(data), _examples_in(valid)
         for argument, examples in (("data", x), ("valid", judged)):
             if examples is not None:
@@ -149,10 +150,11 @@ class Model(nn.Module, ABC):
                 with stream(settings["seed"] + 1, self.device):  # other noise than the first step's
                     self.prepare(x)
             run = fit(self.model, self.guide, data, valid=valid, **settings)
-        except ArgumentError:  # nothing was trained, so nothing is left prepared either
+        except (ArgumentError, SiteError):  # nothing was trained, so nothing is left prepared either
             self.load_state_dict(before)
             raise
-        self.eval()
+        finally:
+            self.eval()
         return run
 
     def save(self, folder: str | Path) -> Path:
@@ -178,7 +180,7 @@ class Model(nn.Module, ABC):
         stepping.register(f"probae.{type(self).__name__}.{self._identity.number}", self)
 
     def plate(self, size: int) -> Any:
-        """`pyro.plate("data", size)`; where nothing is validated the last one again, which is cheaper than a new one."""
+        """`pyro.plate("data", size)`; where nothing is validated the last one again, which is cheaper."""
         if is_validation_enabled():  # Pyro's checks look for the making of a plate in both traces
             return pyro.plate("data", size, dim=-1)
         if self._plate is None or self._plate.size != size:

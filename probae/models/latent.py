@@ -181,6 +181,7 @@ class LatentModel(Model, ABC):
         """
         from probae.evaluation.log_likelihood import log_likelihood
 
+        checks.options(options, log_likelihood, without=("model", "guide", "data", "method", "protocol"))
         x = self.examples("data", data)
         with self.evaluating():
             return log_likelihood(self.model, self.guide, x, method=method, protocol=protocol_of(data), **options)

@@ -49,7 +49,7 @@ class SparseAutoencoder(LatentModel):
         latent_dim: length of the code; more than D is fine (overcomplete).
         hidden: widths of the encoder's hidden layers; none by default, so the decoder is linear, a dictionary.
         strength: of the penalty, in nats per unit of |z|.
-        likelihood: "normal" or "bernoulli", or a `Likelihood`.
+        likelihood: "normal" (of scale 1; {"name": "normal", "scale": 0.2} for another) or "bernoulli".
         encoder: your own module, (N, D) -> (N, latent_dim).
         decoder: your own module, (N, latent_dim) -> (N, D) or (N, *data_shape); bounding it is then yours.
         activation: of the hidden layers.

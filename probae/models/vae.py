@@ -23,7 +23,8 @@ class VAE(LatentModel):
         data_shape: of one example, an int or a tuple.
         latent_dim: length of the latent vector.
         hidden: widths of the encoder's hidden layers; the decoder mirrors them.
-        likelihood: "bernoulli" for bits, "normal" for real values, or a `Likelihood`.
+        likelihood: "bernoulli" for bits; for real values "normal" (of scale 1), {"name": "normal", "scale": 0.2} or
+            {"name": "normal", "learned": True}, since a scale far above the data's leaves nothing to learn.
         prior: "normal", or a `Prior`.
         guide: "diagonal", or a `GuideFamily`.
         encoder: your own module, (N, D) -> (N, 2 * latent_dim).

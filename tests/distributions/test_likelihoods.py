@@ -88,7 +88,7 @@ def test_a_learned_scale_never_reaches_zero() -> None:
 
 @pytest.mark.parametrize("bad", [[0.0, 0.5], [2.0, 1.0], [-1.0, 0.0], [255.0, 0.0]])
 def test_grey_values_are_no_bits(bad: list[float]) -> None:
-    with pytest.raises(DataError, match=r"x: expected bits .* grey values such as .* likelihood='normal'"):
+    with pytest.raises(DataError, match=r"x: expected bits .* grey values such as .* 'learned': True"):
         Bernoulli().check("x", torch.tensor([bad]))
 
 

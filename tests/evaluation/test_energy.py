@@ -31,7 +31,7 @@ def test_values_and_errors() -> None:
     assert estimate.stderr == 0.3
     assert estimate.stderr_data == pytest.approx(ENERGIES.std().item() / 3**0.5)
     assert (estimate.ess, estimate.reliable, estimate.reason) == (50.0, False, "a mode")
-    assert str(estimate.protocol) == "digits/test, grey values, log Z by AIS with 100 samples"
+    assert str(estimate.protocol) == "digits/test, not binarized, log Z by AIS with 100 samples"
     assert log_likelihood_of_energy(ENERGIES[:1], log_z(), Protocol()).stderr_data is None
 
 

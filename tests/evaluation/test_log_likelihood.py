@@ -229,7 +229,7 @@ def test_the_protocol_is_that_of_the_data() -> None:
     assert whole.protocol == estimate.protocol
     named = Protocol("mine", "test", "none")
     bare = pb.log_likelihood(vae.model, vae.guide, digits.test.tensor[:3], num_samples=30, protocol=named)
-    assert str(bare.protocol).startswith("mine/test, grey values")
+    assert str(bare.protocol).startswith("mine/test, not binarized")
     assert str(vae.log_likelihood(digits.test.tensor, num_samples=30).protocol).startswith("unknown data")
 
 
