@@ -74,7 +74,7 @@ def test_a_saved_model_cannot_point_at_files_elsewhere(tmp_path: Path) -> None:
     settings["weights"] = "../precious.txt"
     (folder / "model.json").write_text(json.dumps({**settings, "sha256": _sha256(_canonical(settings))}))
     for act in (lambda: pb.load(folder), lambda: vae().save(folder)):
-        with pytest.raises(ArgumentError, match="^folder: "):
+        with pytest.raises(ArgumentError, match=r"^folder: "):
             act()
     assert precious.read_text() == "mine"
 
