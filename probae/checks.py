@@ -42,6 +42,12 @@ def choice(argument: str, value: Any, names: Iterable[str]) -> str:
     return value
 
 
+def shape_of_examples(data_shape: tuple[int, ...]) -> str:
+    """The shapes that N examples may have, in words."""
+    whole = f" or (N, {', '.join(map(str, data_shape))})" if len(data_shape) > 1 else ""
+    return f"shape (N, {math.prod(data_shape)}){whole}"
+
+
 def options(given: Iterable[str], function: Callable[..., Any], *, without: Iterable[str] = ()) -> None:
     """Refuse names that are no keyword arguments of `function`.
 
@@ -90,8 +96,7 @@ def rows(argument: str, x: Any, data_shape: tuple[int, ...]) -> Tensor:
         raise DataError(argument, "a torch.Tensor", type(x).__name__)
     size = math.prod(data_shape)
     if x.shape[1:] not in (torch.Size((size,)), torch.Size(data_shape)):
-        wanted = f"shape (N, {size})" + (f" or (N, {', '.join(map(str, data_shape))})" if len(data_shape) > 1 else "")
-        raise DataError(argument, wanted, f"shape {tuple(x.shape)}")
+        raise DataError(argument, shape_of_examples(data_shape), f"shape {tuple(x.shape)}")
     if x.shape[0] == 0:
         raise DataError(argument, "at least one example", "an empty tensor")
     return x.reshape(x.shape[0], size)

@@ -31,9 +31,12 @@ class ArgumentError(ProbaeError, ValueError):
         probae.errors.ArgumentError: latent_dim: expected a positive integer; got 0
     """
 
-    def __init__(self, argument: str, expected: str, got: Any, hint: str = "") -> None:
-        self.argument = argument
-        super().__init__(f"{argument}: expected {expected}; got {got}" + (f". {hint}" if hint else ""))
+    def __init__(self, argument: str, expected: str | None = None, got: Any = None, hint: str = "") -> None:
+        self.argument, _, _ = argument.partition(":")
+        message = argument  # whole already, where Pyro makes the error anew with the shapes of a trace behind it
+        if expected is not None:
+            message = f"{argument}: expected {expected}; got {got}" + (f". {hint}" if hint else "")
+        super().__init__(message)
 
 
 class DataError(ArgumentError):

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import probae as pb
-from probae.errors import ArgumentError, NonFiniteError, ProbaeError
+from probae.errors import ArgumentError, DataError, NonFiniteError, ProbaeError
 from probae.models.saving import _canonical, _sha256
 
 BITS, GREY = pb.data.load("digits").train[:60], pb.data.load("digits", binarize="none").train[:60]
@@ -55,6 +55,29 @@ def test_an_unknown_option_is_named(case: str) -> None:
     name, call = OPTIONS[case]
     with pytest.raises(ArgumentError, match=rf"^{name}: expected"):
         call()
+
+
+@pytest.mark.parametrize("shape", [(5, 60), (5, 8, 9), (64,)])
+@pytest.mark.parametrize("make", [vae, lambda: pb.RBM(64, 3)], ids=["vae", "rbm"])
+def test_the_callables_name_examples_of_another_shape(make: Callable[[], Any], shape: tuple[int, ...]) -> None:
+    model, x = make(), torch.ones(shape)
+    for call in (model.model, lambda x: pb.fit(model.model, model.guide, x), lambda x: model.fit(x)):
+        with pytest.raises(DataError, match=r"^(x|data): expected shape"):
+            call(x)
+
+
+def test_an_error_inside_a_traced_program_keeps_its_type_and_argument() -> None:
+    """Pyro's tracing raises errors anew from their message alone."""
+    own = pb.VAE(64, 2, (8,), encoder=torch.nn.Linear(64, 7))
+    for call in (lambda: own.fit(BITS), lambda: pb.fit(own.model, own.guide, BITS)):
+        with pytest.raises(ArgumentError, match=r"^encoder: expected") as raised:
+            call()
+        assert raised.value.argument == "encoder"
+
+
+def test_codes_that_are_not_finite_are_named() -> None:
+    with pytest.raises(DataError, match=r"^z: expected finite"):
+        vae().decode(torch.full((1, 2), float("nan")))
 
 
 def test_an_energy_model_without_latent_sites_is_exact_not_sampled() -> None:

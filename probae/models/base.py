@@ -26,7 +26,7 @@ from probae.engine.fit import fit
 from probae.engine.monitor import Monitor, elbo_monitor
 from probae.engine.randomness import check_seed, stream
 from probae.engine.run import Run
-from probae.errors import ArgumentError, SiteError
+from probae.errors import ArgumentError, DataError, SiteError
 from probae.evaluation.estimate import Estimate
 from probae.inference import stepping
 from probae.inference.elbo import ELBO
@@ -186,6 +186,16 @@ class Model(nn.Module, ABC):
         if self._plate is None or self._plate.size != size:
             self._plate = pyro.plate("data", size, dim=-1)
         return self._plate
+
+    def rows(self, x: Tensor) -> Tensor:
+        """The examples of a callable as (N, D), from (N, D) or (N, *data_shape); values are not looked at.
+
+        Raises:
+            DataError: for another shape.
+        """
+        if x.dim() < 2 or x.shape[1:].numel() != self.num_visible:
+            raise DataError("x", checks.shape_of_examples(self.data_shape), f"shape {tuple(x.shape)}")
+        return x.flatten(1)
 
     def refuse(self, **options: Any) -> None:
         """Refuse arguments that this model would have to ignore.

@@ -82,7 +82,7 @@ class LatentModel(Model, ABC):
         self.register()
         with self.plate(num_examples if x is None else x.shape[0]):
             z = pyro.sample("z", self.prior.distribution())
-            observed = None if x is None else x.flatten(1)
+            observed = None if x is None else self.rows(x)
             return pyro.sample("x", self.likelihood.distribution(self._decode(z)), obs=observed)
 
     def guide(
@@ -95,7 +95,7 @@ class LatentModel(Model, ABC):
         self.refuse(mask=mask, lengths=lengths)
         self.register()
         with self.plate(x.shape[0]):
-            return pyro.sample("z", self.family.distribution(self._encode(x.flatten(1))))
+            return pyro.sample("z", self.family.distribution(self._encode(self.rows(x))))
 
     # What it declares.
 
@@ -141,6 +141,7 @@ class LatentModel(Model, ABC):
         if not isinstance(z, Tensor) or z.dim() == 0 or z.shape[-1] != self.latent_dim:
             got = f"shape {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
             raise ArgumentError("z", f"a tensor (..., {self.latent_dim})", got)
+        checks.finite("z", z)
         with self.evaluating():
             return self.likelihood.distribution(self._decode(z.to(self.device, self.dtype)))
 

@@ -104,7 +104,7 @@ class RBM(Model):
         self.refuse(mask=mask, lengths=lengths)
         self.register()
         with self.plate(num_examples if x is None else x.shape[0]):
-            return pyro.sample("x", self.distribution(), obs=None if x is None else x.flatten(1))
+            return pyro.sample("x", self.distribution(), obs=None if x is None else self.rows(x))
 
     def guide(
         self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,
