@@ -57,7 +57,7 @@ class LatentModel(Model, ABC):
         self.latent_dim = checks.positive_int("latent_dim", latent_dim)
         self.hidden = _widths(hidden)
         self.activation = activation
-        self.likelihood = make("likelihood", likelihood, Likelihood, LIKELIHOODS)
+        self.likelihood = make("likelihood", likelihood, Likelihood, LIKELIHOODS, self.num_visible)
         self.prior = make("prior", prior, Prior, PRIORS, self.latent_dim)
         self.family = make("guide", guide, GuideFamily, GUIDES, self.latent_dim)
         for name, part in (("prior", self.prior), ("guide", self.family)):

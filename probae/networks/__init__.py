@@ -1,1 +1,8 @@
-"""Plain `nn.Module`s for encoders and decoders."""
+"""Plain `nn.Module`s for encoders and decoders, and the architectures that make them by name."""
+
+from probae.networks.base import Network
+from probae.networks.mlp import MLP
+
+NETWORKS: dict[str, type[Network]] = {"mlp": MLP}
+
+__all__ = ["MLP", "NETWORKS", "Network"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, final
 
 from torch import nn
 
 from probae.checks import choice, positive_int
 from probae.errors import ArgumentError
+from probae.networks.base import Network
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -51,3 +54,27 @@ def mlp(sizes: Sequence[int], activation: str = "tanh") -> nn.Sequential:
         layers += [nonlinearity()] if index else []
         layers += [nn.Linear(inputs, outputs)]
     return nn.Sequential(*layers)
+
+
+@final
+class MLP(Network):
+    """Multilayer perceptrons: fully connected layers of the `hidden` widths, mirrored in the decoder.
+
+    Example:
+        >>> MLP().decoder(2, (3, 3), 9, hidden=(8,), activation="tanh")[-1].bias.shape
+        torch.Size([9])
+    """
+
+    def encoder(
+        self, data_shape: tuple[int, ...], num_outputs: int, *, hidden: Sequence[int], activation: str, context: int = 0
+    ) -> nn.Module:
+        return mlp([math.prod(data_shape) + context, *hidden, num_outputs], activation)
+
+    def decoder(
+        self, num_inputs: int, data_shape: tuple[int, ...], num_outputs: int, *, hidden: Sequence[int], activation: str
+    ) -> nn.Sequential:
+        return mlp([num_inputs, *reversed(hidden), num_outputs], activation)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"name": "mlp"}

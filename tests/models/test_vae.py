@@ -158,7 +158,7 @@ def test_modules_of_ones_own_are_checked(own: dict[str, Any], message: str) -> N
 
 
 def test_parts_as_objects() -> None:
-    scale = Normal(0.5)
+    scale = Normal(12, 0.5)
     vae = pb.VAE(12, 3, 8, scale, prior=Laplace(3, rate=2.0), guide=DiagonalNormal(3))
     assert vae.likelihood is scale
     assert vae.config["likelihood"] == {"name": "normal", "scale": 0.5, "learned": False}
