@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from probae import checks
@@ -17,7 +19,7 @@ def bars_and_stripes(size: int = 4) -> Splits:
     """Every image whose columns are constant (bars) or whose rows are (stripes), each one once.
 
     There are 2 * 2^size - 2 of them, since the blank and the full image are both bars and stripes; train, valid and
-    test are all of them, so that the best mean log-likelihood is -log(2 * 2^size - 2) nats.
+    test are all of them, so that the best mean log-likelihood is -log(2 * 2^size - 2) nats, as in `true_log_prob`.
 
     Args:
         size: side of the image in pixels, at most 16 (131,070 images).
@@ -42,4 +44,5 @@ def bars_and_stripes(size: int = 4) -> Splits:
     stripes = lines[1:-1, None, :, None].expand(-1, 1, size, size)
     images = torch.cat([bars, stripes])
     names = (Protocol("bars_and_stripes", split, "none") for split in ("train", "valid", "test"))
-    return Splits(*(Dataset(images, protocol=name) for name in names))
+    log_prob = torch.full((len(images),), -math.log(len(images)), dtype=torch.float64)
+    return Splits(*(Dataset(images, protocol=name, true_log_prob=log_prob) for name in names))

@@ -40,17 +40,40 @@ def rates(x: Any, data_shape: tuple[int, ...], beside: Tensor) -> Tensor:
 
 
 def labels(x: Any, beside: Tensor) -> Tensor:
-    """`x` as (N,) int64 labels on the device of the data `beside` them."""
-    if isinstance(x, np.ndarray) and x.dtype.kind in "iu":
-        x = torch.from_numpy(x.astype(np.int64))
-    if not isinstance(x, Tensor):
-        got = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
-        raise DataError("labels", "a torch.Tensor or a NumPy array of integers", got)
-    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-        raise DataError("labels", "integers", f"dtype {x.dtype}")
-    if x.shape != beside.shape[:1]:
-        raise DataError("labels", f"shape ({len(beside)},), one label an example", f"shape {tuple(x.shape)}")
-    return x.to(beside.device, torch.int64)
+    """`x` as (N,) int64 labels on the device of the data `beside` them; -1 is unknown."""
+    found = _integers("labels", x, beside)
+    if int(found.min()) < -1:
+        raise DataError("labels", "classes from 0, and -1 for unknown ones", f"{int(found.min())} among them")
+    return found
+
+
+def lengths(x: Any, data_shape: tuple[int, ...], beside: Tensor) -> Tensor:
+    """`x` as (N,) int64 lengths of the sequences `beside` them, whose steps after the end are zero."""
+    found, steps = _integers("lengths", x, beside), data_shape[0]
+    if int(found.min()) < 1 or int(found.max()) > steps:
+        got = f"lengths from {int(found.min())} to {int(found.max())}"
+        raise DataError("lengths", f"integers from 1 to {steps}, the first of the data shape {data_shape}", got)
+    after = torch.arange(steps, device=found.device) >= found[:, None]
+    if bool(beside.reshape(len(beside), steps, -1)[after].any()):
+        raise DataError("lengths", "data that is zero after the end of each sequence", "other values there")
+    return found
+
+
+def factors(x: Any, beside: Tensor) -> Tensor:
+    """`x` as finite (N, F) factors of the data `beside` them."""
+    found = values("factors", x, None)[0]
+    if len(found) != len(beside):
+        raise DataError("factors", f"{len(beside)} rows, one an example", f"shape {tuple(found.shape)}")
+    return found.to(beside.device)
+
+
+def log_prob(x: Any, beside: Tensor) -> Tensor:
+    """`x` as (N,) finite log-probabilities of the data `beside` them, in float64."""
+    found = torch.as_tensor(x) if isinstance(x, np.ndarray) else x
+    if not isinstance(found, Tensor) or found.shape != beside.shape[:1]:
+        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(x).__name__
+        raise DataError("true_log_prob", f"shape ({len(beside)},), one number an example", got)
+    return checks.finite("true_log_prob", found).detach().to(beside.device, torch.float64)
 
 
 def protocol(given: Any, *, dynamic: bool) -> Protocol:
@@ -77,6 +100,19 @@ def dtype(given: Any, default: torch.dtype) -> torch.dtype:
     if given is not None and not (isinstance(given, torch.dtype) and given.is_floating_point):
         raise ArgumentError("dtype", "a floating-point torch.dtype", repr(given))
     return default if given is None else given
+
+
+def _integers(argument: str, x: Any, beside: Tensor) -> Tensor:
+    if isinstance(x, np.ndarray) and x.dtype.kind in "iu":
+        x = torch.from_numpy(x.astype(np.int64))
+    if not isinstance(x, Tensor):
+        got = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise DataError(argument, "a torch.Tensor or a NumPy array of integers", got)
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise DataError(argument, "integers", f"dtype {x.dtype}")
+    if x.shape != beside.shape[:1]:
+        raise DataError(argument, f"shape ({len(beside)},), one number an example", f"shape {tuple(x.shape)}")
+    return x.to(beside.device, torch.int64)
 
 
 def _floats(argument: str, x: Any) -> Tensor:

@@ -18,6 +18,7 @@ class Protocol:
         seed: of the binarization.
         estimator: how the number was estimated, such as "importance".
         samples: Monte Carlo samples an example.
+        given: what the probability is conditional on: "y" for log p(x given y), None for log p(x).
 
     Example:
         >>> str(Protocol("digits", "test", "stochastic", seed=0).using("importance", 5000))
@@ -32,6 +33,7 @@ class Protocol:
     seed: int | None = None
     estimator: str | None = None
     samples: int | None = None
+    given: str | None = None
 
     def using(self, estimator: str, samples: int | None = None) -> Protocol:
         """The same data, judged by `estimator` with `samples` samples."""
@@ -44,6 +46,8 @@ class Protocol:
             parts.append(f"{self.binarization} binarization{seed}")
         elif self.binarization == "none":
             parts.append("not binarized")
+        if self.given is not None:
+            parts.append(f"log p(x given {self.given})")
         if self.estimator is not None:
             parts.append(self.estimator + (f" with {self.samples} samples" if self.samples else ""))
         return ", ".join(parts)

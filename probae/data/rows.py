@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,18 @@ from torch import Tensor
 
 from probae.errors import ArgumentError
 
-EXPECTED = "a slice, a 1-D tensor of indices or a boolean mask"
+EXPECTED = "an integer, a slice, a 1-D tensor of indices or a boolean mask"
+
+
+def row(index: int, size: int) -> int:
+    """The number from 0 of the one example that `index`, which may count from the end, selects from `size`.
+
+    Raises:
+        ArgumentError: for an index out of range.
+    """
+    if not -size <= index < size:
+        raise ArgumentError("index", f"an index from {-size} to {size - 1}", index)
+    return index % size
 
 
 def rows(index: Any, size: int) -> slice | Tensor:
@@ -22,15 +32,12 @@ def rows(index: Any, size: int) -> slice | Tensor:
             size - 1.
 
     Raises:
-        ArgumentError: for a single integer, another type or shape, an index out of range, or no example at all.
+        ArgumentError: for another type or shape, an index out of range, or no example at all.
 
     Example:
         >>> rows(slice(None, None, -2), 5)
         tensor([4, 2, 0])
     """
-    if isinstance(index, Integral) or (isinstance(index, Tensor) and index.dim() == 0):
-        hint = f"Write data[{index}:][:1] for a data set of this one example, data.tensor[{index}] for its values"
-        raise ArgumentError("index", EXPECTED, f"the single index {index}", hint)
     return _slice(index, size) if isinstance(index, slice) else _tensor(index, size)
 
 

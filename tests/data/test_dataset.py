@@ -172,6 +172,62 @@ def test_gradients_do_not_enter() -> None:
     assert not Dataset(torch.rand(3, 2, requires_grad=True)).tensor.requires_grad
 
 
+def sequences() -> Dataset:
+    """Four sequences of three steps of two values, of which 3, 2, 1 and 1 are data."""
+    return Dataset(
+        ENDED, np.array([0, 1, -1, 1]), protocol=Protocol("steps", "train", "none"),
+        lengths=torch.tensor([3, 2, 1, 1]), factors=np.arange(8.0).reshape(4, 2),
+        true_log_prob=np.log([0.1, 0.2, 0.3, 0.4]),
+    )  # fmt: skip
+
+
+@given(index=selections(4))
+@settings(deadline=None, max_examples=30)
+def test_what_is_known_of_the_examples_goes_where_they_go(index: Any) -> None:
+    data, kept = sequences(), torch.from_numpy(np.arange(4)[index].copy())
+    for part in (data[index], data[index].to(dtype=torch.float64)):
+        for name in ("labels", "lengths", "factors", "true_log_prob"):
+            before, after = getattr(data, name), getattr(part, name)
+            assert torch.equal(after, before[kept])
+            assert after.dtype == before.dtype
+    assert data.to("meta").lengths.device.type == "meta"  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_what_is_known_has_its_own_dtype() -> None:
+    data = sequences()
+    known = (data.labels, data.lengths, data.factors, data.true_log_prob)
+    assert [x.dtype for x in known if x is not None] == [torch.int64, torch.int64, torch.float32, torch.float64]
+    assert Dataset(GOOD).lengths is Dataset(GOOD).factors is Dataset(GOOD).true_log_prob is None
+    assert "with labels, lengths, factors, true_log_prob, float32" in repr(data)
+
+
+@pytest.mark.parametrize("index", [0, 7, 11, -1, -12, np.int64(3)])
+def test_an_integer_gives_one_example_and_its_label(index: Any) -> None:
+    data = coins(dynamic=False)
+    x, label = data[index]
+    assert torch.equal(x, data.tensor[index])
+    assert label == torch.arange(12)[index]
+    (alone,) = Dataset(data.tensor)[index]
+    assert torch.equal(alone, x)
+
+
+def test_an_example_of_a_sequence_brings_its_length_by_name() -> None:
+    item = sequences()[1]
+    assert {name: value.tolist() for name, value in item.items()} == {"x": [1, 1, 1, 1, 0, 0], "y": 1, "lengths": 2}
+    assert set(Dataset(ENDED, lengths=torch.tensor([3, 2, 1, 1]))[0]) == {"x", "lengths"}
+
+
+def test_iterating_gives_each_example_once() -> None:
+    data = coins(dynamic=False)
+    assert torch.equal(torch.stack([x for x, _ in data]), data.tensor)
+    assert [int(y) for _, y in data] == list(range(12))
+
+
+def test_single_examples_are_drawn_anew() -> None:
+    data = Dataset(rates=torch.full((2, 64), 0.5))
+    assert not torch.equal(data[0][0], data[0][0]), "equal with probability 2^-64"
+
+
 def test_repr_names_protocol_and_size() -> None:
     wanted = "Dataset(coins/train, dynamic binarization (seed 3): 12 examples of shape (1, 2, 3) with labels, "
     assert repr(coins()) == wanted + "float32 on cpu)"
@@ -182,6 +238,7 @@ def test_repr_names_protocol_and_size() -> None:
 
 
 GOOD = torch.rand(4, 6)
+ENDED = torch.ones(4, 3, 2) * (torch.arange(3)[:, None] < torch.tensor([3, 2, 1, 1])[:, None, None])
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a list": ({"tensor": [[1.0]]}, "tensor"),
     "one dimension": ({"tensor": torch.rand(4)}, "tensor"),
@@ -199,6 +256,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "real labels": ({"tensor": GOOD, "labels": torch.zeros(4)}, "labels"),
     "an array of real labels": ({"tensor": GOOD, "labels": np.zeros(4)}, "labels"),
     "a list of labels": ({"tensor": GOOD, "labels": [0, 1, 2, 3]}, "labels"),
+    "labels below -1": ({"tensor": GOOD, "labels": torch.tensor([0, 1, -1, -2])}, "labels"),
+    "a length of zero": ({"tensor": ENDED, "lengths": torch.tensor([3, 2, 1, 0])}, "lengths"),
+    "a length beyond the data": ({"tensor": ENDED, "lengths": torch.tensor([3, 2, 1, 4])}, "lengths"),
+    "real lengths": ({"tensor": ENDED, "lengths": torch.ones(4)}, "lengths"),
+    "values after the end": ({"tensor": ENDED, "lengths": torch.tensor([2, 2, 1, 1])}, "lengths"),
+    "rates after the end": ({"rates": ENDED, "lengths": np.array([3, 1, 1, 1])}, "lengths"),
+    "fewer factors": ({"tensor": GOOD, "factors": torch.zeros(3, 2)}, "factors"),
+    "one factor without its dimension": ({"tensor": GOOD, "factors": torch.zeros(4)}, "factors"),
+    "integers for factors": ({"tensor": GOOD, "factors": torch.zeros(4, 2).long()}, "factors"),
+    "fewer true values": ({"tensor": GOOD, "true_log_prob": torch.zeros(3)}, "true_log_prob"),
+    "a true value of minus infinity": ({"tensor": GOOD, "true_log_prob": -torch.ones(4) / 0}, "true_log_prob"),
+    "a list of true values": ({"tensor": GOOD, "true_log_prob": [0.0] * 4}, "true_log_prob"),
     "rates above one": ({"rates": GOOD + 1}, "rates"),
     "negative rates": ({"tensor": GOOD, "rates": GOOD - 1}, "rates"),
     "NaN among the rates": ({"rates": torch.full((4, 6), torch.nan)}, "rates"),
@@ -218,7 +287,7 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], named: str) -> None:
 
 
 BAD_INDICES = {
-    "an integer": 3, "a negative integer": -1, "a NumPy integer": np.int64(3), "a 0-d tensor": torch.tensor(3),
+    "an integer out of range": 12, "one below the range": -13, "a 0-d tensor": torch.tensor(3), "a boolean": True,
     "nothing": slice(5, 5), "step zero": slice(0, 5, 0), "reals in a slice": slice(0.5, 2), "out of range": [12],
     "below the range": [-13], "an empty list": [], "a short mask": torch.ones(3, dtype=torch.bool),
     "an empty mask": torch.zeros(12, dtype=torch.bool), "two dimensions": torch.zeros(2, 2, dtype=torch.long),
@@ -231,11 +300,6 @@ BAD_INDICES = {
 def test_bad_indices_are_refused(index: Any) -> None:
     with pytest.raises(ArgumentError, match=r"^index: expected"):
         coins()[index]
-
-
-def test_an_integer_index_suggests_a_slice() -> None:
-    with pytest.raises(ArgumentError, match=r"Write data\[-1:\]\[:1\]"):
-        coins()[-1]  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("indices", [torch.tensor(0), torch.zeros(2), torch.ones(12).bool(), [0], torch.tensor([12])])

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from probae.data import Dataset, Splits, load
+from probae.data.load import SOURCES
 from probae.errors import ArgumentError
 
 SPLITS = ["2b4dd5028b8c", "53e7a69bfd94", "b6a12ab86d7b"]
@@ -123,6 +124,54 @@ def test_bars_and_stripes_are_thirty_by_default() -> None:
     assert len(load("bars_and_stripes").train) == len(load("bars_and_stripes", binarize="none").train) == 30
 
 
+def test_bars_and_stripes_bring_their_ceiling() -> None:
+    for size in (2, 4):
+        log_prob = load("bars_and_stripes", size=size).test.true_log_prob
+        assert log_prob is not None
+        assert float(log_prob.exp().sum()) == pytest.approx(1, abs=1e-12)
+
+
+OFFLINE = sorted(set(SOURCES) - {"cifar10", "fashion_mnist", "mnist", "omniglot"})
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_every_set_is_reproducible_and_fits_its_row_of_the_table(name: str) -> None:
+    before = torch.get_rng_state(), repr(np.random.get_state()), random.getstate()  # noqa: NPY002
+    splits = load(name)
+    assert equal(splits, load(name)) == [True] * 3
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (repr(np.random.get_state()), random.getstate()) == before[1:]  # noqa: NPY002
+    assert load.__doc__ is not None
+    (row,) = (line for line in load.__doc__.splitlines() if line.strip().startswith(f'"{name}"  '))
+    assert f" {splits.train.data_shape} " in row
+    assert " / ".join(f"{len(part):,}" for part in splits) in row
+    assert ("labels" in row) is (splits.test.labels is not None)
+    assert ("log p" in row) is (splits.test.true_log_prob is not None)
+    assert ("factors" in row) is (splits.test.factors is not None)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_table_names_every_set(name: str) -> None:
+    assert f'"{name}"  ' in str(load.__doc__)
+
+
+def test_options_that_change_the_data_are_in_its_name() -> None:
+    names = {
+        load("bars_and_stripes", size=4).test.protocol.dataset: "bars_and_stripes",
+        load("bars_and_stripes", size=3).test.protocol.dataset: "bars_and_stripes(size=3)",
+        load("two_moons", seed=2, noise=0.3, size=9).valid.protocol.dataset: "two_moons(size=9, noise=0.3, seed=2)",
+        load("two_moons", seed=0, noise=0.1).valid.protocol.dataset: "two_moons",
+        load("digits", seed=3).train.protocol.dataset: "digits",
+    }
+    assert all(found == expected for found, expected in names.items())
+
+
+def test_what_is_generated_follows_the_seed_and_what_is_published_does_not() -> None:
+    assert equal(load("melodies"), load("melodies", seed=1)) == [False] * 3
+    grey = load("digits", binarize="none"), load("digits", binarize="none", seed=1)
+    assert equal(*grey) == [True] * 3
+
+
 def test_splits_unpack_and_show_each_part() -> None:
     splits = load("digits")
     train, valid, test = splits
@@ -148,7 +197,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"name": "bars_and_stripes", "size": 0}, r"^size: expected a positive integer"),
     ({"name": "bars_and_stripes", "size": 17}, r"^size: expected at most 16"),
-    ({"name": "bars_and_stripes", "binarize": "dynamic"}, r"^binarize: expected None or 'none'"),
+    ({"name": "bars_and_stripes", "binarize": "dynamic"}, r"^binarize: expected None or 'none', since .* bits already"),
+    ({"name": "rings", "binarize": "grey"}, r"^binarize: expected one of"),
+    ({"name": "rings", "nois": 0.1}, r"^nois: expected one of the options of 'rings', size, noise.*'noise'"),
+    ({"name": "rings", "noise": torch.ones(2)}, r"^noise: expected a finite number"),
+    ({"name": "melodies", "seeds": 3}, r"^seeds: .*Did you mean 'seed'"),
+    ({"name": "shapes", "root": "/tmp"}, r"^root: expected one of the options of 'shapes', size"),
+    ({"name": "mnist", "size": 3}, r"^size: expected one of the options of 'mnist', root"),
+    ({"name": "cifar", "binarize": "none"}, r"^name: .*Did you mean 'cifar10'"),
 ]
 
 

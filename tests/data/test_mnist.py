@@ -1,14 +1,12 @@
-"""Laws of MNIST's loading: where it is looked for, what its files must be, and how it is split."""
+"""Laws of MNIST and Fashion-MNIST: where they are looked for, what their files must be, and how they are split."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import struct
 import sys
-import types
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -17,122 +15,126 @@ import torch
 from probae.data import load
 from probae.data.idx import read_idx
 from probae.errors import ArgumentError, DataError
+from tests.data.conftest import Web
 
-REAL = Path(__file__).parents[3] / "shared" / "data"
+REAL = {
+    "mnist": Path(__file__).parents[3] / "shared" / "data",
+    "fashion_mnist": Path("/usr/share/datasets/fashion-mnist"),  # of Debian's package dataset-fashion-mnist
+}
+FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 SIZES = {"train": 8, "t10k": 3}
+MODULE = "probae.data.mnist"
+
+both = pytest.mark.parametrize("name", FOLDERS)
 
 
 def idx(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def images(name: str) -> np.ndarray:
-    return np.random.default_rng(SIZES[name]).integers(0, 256, (SIZES[name], 28, 28), dtype=np.uint8)
+def images(split: str) -> np.ndarray:
+    return np.random.default_rng(SIZES[split]).integers(0, 256, (SIZES[split], 28, 28), dtype=np.uint8)
 
 
-def write(root: Path, suffix: str = "", **other: bytes) -> Path:
-    """A small MNIST in torchvision's layout; `other` replaces the content of a file by name, such as t10k_images."""
-    raw = root / "MNIST" / "raw"
+def files(**other: bytes) -> dict[str, bytes]:
+    """The four files of a small set, by name; `other` replaces the content of one, such as t10k_images."""
+    contents: dict[str, bytes] = {}
+    for split, size in SIZES.items():
+        contents[f"{split}-images-idx3"] = other.get(f"{split}_images", idx(images(split)))
+        contents[f"{split}-labels-idx1"] = other.get(f"{split}_labels", idx(np.arange(size, dtype=np.uint8)))
+    return contents
+
+
+def write(root: Path, name: str = "mnist", suffix: str = "", **other: bytes) -> Path:
+    """A small set in torchvision's layout."""
+    raw = root / FOLDERS[name] / "raw"
     raw.mkdir(parents=True)
-    for name, size in SIZES.items():
-        contents = {"images-idx3": idx(images(name)), "labels-idx1": idx(np.arange(size, dtype=np.uint8))}
-        for kind, content in contents.items():
-            content = other.get(f"{name}_{kind[:6]}", content)
-            (raw / f"{name}-{kind}-ubyte{suffix}").write_bytes(gzip.compress(content) if suffix else content)
+    for file, content in files(**other).items():
+        (raw / f"{file}-ubyte{suffix}").write_bytes(gzip.compress(content) if suffix else content)
     return root
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def small(monkeypatch: pytest.MonkeyPatch, web: Web) -> None:
     """Six, two and three examples, an empty cache, and no network."""
     for name, size in {"TRAIN": 6, "VALID": 2, "TEST": 3}.items():
-        monkeypatch.setattr(sys.modules["probae.data.mnist"], name, size)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("PROBAE_DATA", raising=False)
-    torchvision(monkeypatch, offline)
+        monkeypatch.setattr(sys.modules[MODULE], name, size)
 
 
-def torchvision(monkeypatch: pytest.MonkeyPatch, download: Any) -> None:
-    fake = types.ModuleType("torchvision.datasets")
-    fake.MNIST = download  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
-    monkeypatch.setitem(sys.modules, "torchvision.datasets", fake)
-
-
-def offline(root: str, download: bool) -> None:
-    raise URLError("no route to host")
-
-
+@both
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_the_last_training_images_validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    monkeypatch.setenv("PROBAE_DATA", str(write(tmp_path / "data", suffix)))
-    train, valid, test = load("mnist", binarize="none")
+def test_the_last_training_images_validate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, suffix: str
+) -> None:
+    monkeypatch.setenv("PROBAE_DATA", str(write(tmp_path / "data", name, suffix)))
+    train, valid, test = load(name, binarize="none")
     grey = torch.from_numpy(images("train").reshape(8, 784) / 255).float()
     assert torch.equal(torch.cat([train.tensor, valid.tensor]), grey)
     assert len(valid) == 2
     assert torch.equal(test.tensor, torch.from_numpy(images("t10k").reshape(3, 784) / 255).float())
-    assert [d.labels.tolist() for d in (train, valid, test) if d.labels is not None] == [
-        [0, 1, 2, 3, 4, 5],
-        [6, 7],
-        [0, 1, 2],
-    ]
+    labels = [d.labels.tolist() for d in (train, valid, test) if d.labels is not None]
+    assert labels == [[0, 1, 2, 3, 4, 5], [6, 7], [0, 1, 2]]
     assert all(d.data_shape == (1, 28, 28) for d in (train, valid, test))
-    assert str(load("mnist", seed=1).test.protocol) == "mnist/test, stochastic binarization (seed 1)"
+    assert str(load(name, seed=1).test.protocol) == f"{name}/test, stochastic binarization (seed 1)"
 
 
-def test_root_comes_before_the_environment_and_that_before_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_one_is_not_taken_for_the_other(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no route to host"):
+        load("fashion_mnist", root=write(tmp_path / "data"))
+
+
+def test_bits_of_the_two_do_not_share_their_noise(tmp_path: Path) -> None:
+    root = write(write(tmp_path / "data"), "fashion_mnist")
+    assert not torch.equal(load("mnist", root=root).train.tensor, load("fashion_mnist", root=root).train.tensor)
+
+
+@both
+def test_missing_files_are_downloaded_once_into_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, web: Web, name: str
 ) -> None:
-    def first_label(**arguments: Any) -> int:
-        labels = load("mnist", **arguments).test.labels
-        assert labels is not None
-        return int(labels[0])
-
-    for place, label in (("cache/probae", 7), ("environment", 8), ("root", 9)):
-        write(tmp_path / place, t10k_labels=idx(np.full(3, label, dtype=np.uint8)))
-    assert first_label() == 7
-    monkeypatch.setenv("PROBAE_DATA", str(tmp_path / "environment"))
-    assert first_label() == 8
-    assert first_label(root=tmp_path / "root") == first_label(root=str(tmp_path / "root")) == 9
-    (tmp_path / "empty").mkdir()
-    assert first_label(root=tmp_path / "empty") == 8
-
-
-def test_missing_files_are_downloaded_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
-
-    def download(root: str, download: bool) -> None:
-        calls.append(root)
-        write(Path(root))
-
-    torchvision(monkeypatch, download)
-    assert len(load("mnist").train) == len(load("mnist").train) == 6
-    assert calls == [str(tmp_path / "cache" / "probae")]
+    sums, mirrors = {"mnist": ("MNIST", "MNIST_MIRRORS"), "fashion_mnist": ("FASHION", "FASHION_MIRRORS")}[name]
+    pages = {file: gzip.compress(content) for file, content in files().items()}
+    digests = {file: hashlib.sha256(page).hexdigest() for file, page in pages.items()}
+    mirror = getattr(sys.modules[MODULE], mirrors)[0]
+    web.update({f"{mirror}{file}-ubyte.gz": page for file, page in pages.items()})
+    with pytest.raises(DataError, match="expected a file with SHA-256"):
+        load(name)
+    assert not list(tmp_path.rglob("*ubyte*"))
+    monkeypatch.setattr(sys.modules[MODULE], sums, digests)
+    web.asked.clear()
+    assert len(load(name).train) == len(load(name).train) == 6
+    assert web.asked == list(web)
+    raw = tmp_path / "cache" / "probae" / FOLDERS[name] / "raw"
+    assert sorted(path.name for path in raw.iterdir()) == sorted(f"{file}-ubyte.gz" for file in pages)
 
 
-def test_without_a_network_the_error_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@both
+def test_without_a_network_the_error_says_where_it_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv("PROBAE_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"no route to host.*Set PROBAE_DATA") as caught:
-        load("mnist")
+        load(name)
     assert str(tmp_path / "nowhere") in str(caught.value)
     assert str(tmp_path / "cache" / "probae") in str(caught.value)
 
 
-def test_a_download_that_leaves_no_files_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    torchvision(monkeypatch, lambda root, download: None)
-    with pytest.raises(DataError, match="train-images-idx3-ubyte"):
-        load("mnist")
-
-
-def test_root_must_be_a_folder(tmp_path: Path) -> None:
+@both
+def test_root_must_be_a_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(ArgumentError, match=r"^root: expected a folder"):
-        load("mnist", root=tmp_path / "nowhere")
+        load(name, root=tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_other_numbers_of_images_or_labels_name_the_file(tmp_path: Path, suffix: str) -> None:
-    root = write(tmp_path / "data", suffix, train_labels=idx(np.zeros(7, dtype=np.uint8)))
+    root = write(tmp_path / "data", "mnist", suffix, train_labels=idx(np.zeros(7, dtype=np.uint8)))
     with pytest.raises(DataError, match=rf"train-labels-idx1-ubyte{suffix}: expected an array of shape \(8,\)"):
+        load("mnist", root=root)
+
+
+def test_labels_of_no_class_name_the_file(tmp_path: Path) -> None:
+    root = write(tmp_path / "data", t10k_labels=idx(np.array([0, 10, 9], dtype=np.uint8)))
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte: expected labels below 10; got 10"):
         load("mnist", root=root)
 
 
@@ -150,7 +152,7 @@ BROKEN = {
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN)
 def test_broken_files_are_named(tmp_path: Path, content: bytes, message: str, suffix: str) -> None:
-    root = write(tmp_path / "data", suffix, t10k_images=content)
+    root = write(tmp_path / "data", "mnist", suffix, t10k_images=content)
     with pytest.raises(DataError, match=rf"t10k-images-idx3-ubyte{suffix}: expected .*{message}"):
         load("mnist", root=root)
 
@@ -163,15 +165,20 @@ def test_broken_gzip_is_named(tmp_path: Path, content: bytes) -> None:
         read_idx(path)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/data beside the checkout")
-def test_real_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in {"TRAIN": 50_000, "VALID": 10_000, "TEST": 10_000}.items():
-        monkeypatch.setattr(sys.modules["probae.data.mnist"], name, size)
-    train, valid, test = load("mnist", binarize="none", root=REAL)
+@both
+def test_the_real_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    root = REAL[name]
+    if not root.is_dir():
+        pytest.skip(f"needs {root}")
+    if name == "fashion_mnist":
+        (tmp_path / "FashionMNIST").mkdir()
+        (tmp_path / "FashionMNIST" / "raw").symlink_to(root)
+        root = tmp_path
+    for size, count in {"TRAIN": 50_000, "VALID": 10_000, "TEST": 10_000}.items():
+        monkeypatch.setattr(sys.modules[MODULE], size, count)
+    train, valid, test = load(name, binarize="none", root=root)
     assert [len(data) for data in (train, valid, test)] == [50_000, 10_000, 10_000]
-    assert train.labels is not None
-    assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
-    assert test.labels is not None
-    assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    first = {"mnist": ([5, 0, 4, 1, 9], [7, 2, 1, 0, 4]), "fashion_mnist": ([9, 0, 0, 3, 0], [9, 2, 1, 1, 6])}[name]
+    assert (train.labels[:5].tolist(), test.labels[:5].tolist()) == first  # pyright: ignore[reportOptionalSubscript]
     assert float(train.tensor.max()) == 1
-    assert 0.12 < float(train.tensor.mean()) < 0.14
+    assert float(train.tensor.mean()) == pytest.approx({"mnist": 0.131, "fashion_mnist": 0.286}[name], abs=1e-3)
