@@ -36,5 +36,5 @@ def make(argument: str, value: Any, kind: type[Part], table: Mapping[str, type[P
         inspect.signature(part).bind(*args, **settings)
     except TypeError as error:
         known = ", ".join(list(inspect.signature(part).parameters)[len(args) :]) or "none"
-        raise ArgumentError(argument, f"settings that {name!r} has ({known})", ", ".join(settings)) from error
+        raise ArgumentError(argument, f"settings that {name!r} has ({known})", ", ".join(settings) or "none") from error
     return part(*args, **settings)

@@ -44,6 +44,10 @@ class Likelihood(nn.Module, ABC):
     def outputs_for(self, mean: Tensor) -> Tensor:
         """The outputs, (num_outputs,), whose distribution has the mean (D,): where an output bias should start."""
 
+    def prepare(self, x: Tensor) -> None:
+        """Set what should be known of the training data (N, D) before the first step; what is trained stays."""
+        return None
+
     @property
     @abstractmethod
     def config(self) -> dict[str, Any]:

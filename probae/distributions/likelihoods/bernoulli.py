@@ -24,7 +24,7 @@ class Bernoulli(Likelihood):
         ...
         probae.errors.DataError: x: expected bits (0 or 1), since the likelihood is Bernoulli; got grey values such as \
 0.4. Draw bits with pb.data.load(..., binarize='stochastic') or (x > 0.5).float(), or choose a likelihood over grey \
-values: likelihood={'name': 'normal', 'learned': True}
+values: likelihood='continuous_bernoulli' or {'name': 'normal', 'learned': True}
     """
 
     def distribution(self, outputs: Tensor) -> dist.TorchDistribution:
@@ -40,7 +40,7 @@ values: likelihood={'name': 'normal', 'learned': True}
                 argument, "bits (0 or 1), since the likelihood is Bernoulli",
                 f"grey values such as {x[bad][0].item():.3g}",
                 "Draw bits with pb.data.load(..., binarize='stochastic') or (x > 0.5).float(), or choose a likelihood "
-                "over grey values: likelihood={'name': 'normal', 'learned': True}",
+                "over grey values: likelihood='continuous_bernoulli' or {'name': 'normal', 'learned': True}",
             )  # fmt: skip
 
     def outputs_for(self, mean: Tensor) -> Tensor:

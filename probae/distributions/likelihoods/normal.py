@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, final
 
 import pyro.distributions as dist
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from probae.checks import real
-from probae.distributions.likelihoods.base import Likelihood
-
-SMALLEST_SCALE = 1e-6
-"""A learned scale stays above this, or data that is reconstructed exactly would drive it to zero."""
+from probae.distributions.likelihoods.location_scale import LocationScale
 
 
 @final
-class Normal(Likelihood):
-    """Independent Normals around the decoder's outputs, of one scale for all dimensions.
+class Normal(LocationScale):
+    """Independent Normals around the decoder's outputs, of one scale for all dimensions or one for each.
 
     The squared error of a classical autoencoder is its negative logarithm at scale sqrt(1/2), up to a constant.
 
     Args:
         num_visible: D.
-        scale: the standard deviation; where training starts if it is learned.
-        learned: whether the scale is a parameter.
+        scale: the standard deviation; where training starts if it is learned. By default 1, and where it is learned the
+            data's spread about its mean, which `prepare` finds.
+        learned: whether the scale is a parameter: False, True (one for all dimensions), or "per_dimension".
 
     Raises:
-        ArgumentError: for a scale that is not above `SMALLEST_SCALE`.
+        ArgumentError: for a scale that is not above `SMALLEST_SCALE`; for another `learned`.
 
     Example:
+        >>> import torch
         >>> Normal(3, scale=2.0).distribution(torch.zeros(1, 3)).log_prob(torch.zeros(1, 3))
         tensor([-4.8363])
+        >>> Normal(3, scale=0.5, learned="per_dimension").scale.detach()
+        tensor([0.5000, 0.5000, 0.5000])
     """
 
-    fixed_scale: Tensor
-
-    def __init__(self, num_visible: int, scale: float = 1.0, learned: bool = False) -> None:
-        super().__init__(num_visible)
-        self.start = real("scale", scale, low=SMALLEST_SCALE, open_low=True)
-        self.learned = bool(learned)
-        if self.learned:
-            excess = self.start - SMALLEST_SCALE
-            self.raw_scale = nn.Parameter(torch.tensor(excess + math.log(-math.expm1(-excess))))  # inverse of softplus
-        else:
-            self.register_buffer("fixed_scale", torch.tensor(self.start), persistent=False)
-
-    @property
-    def scale(self) -> Tensor:
-        """The standard deviation, a scalar."""
-        return F.softplus(self.raw_scale) + SMALLEST_SCALE if self.learned else self.fixed_scale
+    def __init__(self, num_visible: int, scale: float | None = None, learned: bool | str = False) -> None:
+        super().__init__(num_visible, scale, learned)
 
     def distribution(self, outputs: Tensor) -> dist.TorchDistribution:
         return dist.Normal(outputs, self.scale).to_event(1)
@@ -67,4 +50,4 @@ class Normal(Likelihood):
 
     @property
     def config(self) -> dict[str, Any]:
-        return {"name": "normal", "scale": self.start, "learned": self.learned}
+        return {"name": "normal", **self.scale_config}
