@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence, register_kl
 
 from probae.errors import SiteError
 from probae.inference.traces import log_prob, unscaled_log_prob
@@ -89,6 +89,19 @@ def free_bits_kl(site: dict[str, Any], prior: dict[str, Any], free_bits: float, 
     kl = kl.expand(torch.broadcast_shapes(kl.shape, site["fn"].batch_shape + kl.shape[batch_dims:]))
     mean = kl.mean(dim=tuple(range(batch_dims))) if batch_dims else kl
     return mean.clamp(min=free_bits).sum() * site["scale"] * site["fn"].batch_shape.numel()
+
+
+@register_kl(MultivariateNormal, Independent)
+def _from_correlated(q: MultivariateNormal, p: Independent[Any]) -> Tensor:
+    """KL(q to p) for independent p_i: the KLs of q's marginals, and q's total correlation. torch lacks this pair.
+
+    KL(q to p) = sum_i KL(q_i to p_i) + sum_i log s_i - sum_i log L_ii,  s_i^2 = (L L')_ii
+    """
+    if p.reinterpreted_batch_ndims != 1 or len(p.event_shape) != 1:
+        raise NotImplementedError
+    scale = q.variance.sqrt()
+    correlation = scale.log().sum(-1) - q.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return kl_divergence(Normal(q.loc, scale), p.base_dist).sum(-1) + correlation
 
 
 def _closed_form(q: Any, p: Any) -> Tensor | None:

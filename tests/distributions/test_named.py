@@ -28,7 +28,7 @@ def test_a_part_is_what_its_name_configuration_or_object_says() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("diagnal", "guide: expected one of 'delta', 'diagonal'; got 'diagnal'. Did you mean 'diagonal'"),
+        ("diagnal", "guide: expected one of 'delta', 'diagonal', .*; got 'diagnal'. Did you mean 'diagonal'"),
         (None, "guide: expected a name or a GuideFamily; got None"),
         (Delta, "guide: expected a name or a GuideFamily"),
         ({}, "guide: expected a name or a GuideFamily; got {}"),

@@ -3,7 +3,9 @@
 from probae.distributions.guides.base import GuideFamily
 from probae.distributions.guides.delta import Delta
 from probae.distributions.guides.diagonal_normal import DiagonalNormal
+from probae.distributions.guides.flow import Flow
+from probae.distributions.guides.full_normal import FullNormal
 
-GUIDES: dict[str, type[GuideFamily]] = {"diagonal": DiagonalNormal, "delta": Delta}
+GUIDES: dict[str, type[GuideFamily]] = {"diagonal": DiagonalNormal, "full": FullNormal, "flow": Flow, "delta": Delta}
 
-__all__ = ["GUIDES", "Delta", "DiagonalNormal", "GuideFamily"]
+__all__ = ["GUIDES", "Delta", "DiagonalNormal", "Flow", "FullNormal", "GuideFamily"]

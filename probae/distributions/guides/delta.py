@@ -40,7 +40,10 @@ class Delta(GuideFamily):
         self.nonlinearity = choice("nonlinearity", nonlinearity, NONLINEARITIES)
 
     def distribution(self, outputs: Tensor) -> dist.TorchDistribution:
-        return dist.Delta(NONLINEARITIES[self.nonlinearity](outputs), event_dim=1)
+        return dist.Delta(self.code(outputs), event_dim=1)
+
+    def code(self, outputs: Tensor) -> Tensor:
+        return NONLINEARITIES[self.nonlinearity](outputs)
 
     @property
     def config(self) -> dict[str, Any]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any, final
 
 import pyro.distributions as dist
-import torch.nn.functional as F
 from torch import Tensor
 
-from probae.distributions.guides.base import GuideFamily
+from probae.distributions.guides.base import GuideFamily, positive_scale
 
 
 @final
 class DiagonalNormal(GuideFamily):
     """Independent Normals: the first half of the outputs are locations, softplus of the second half the scales.
 
-    Softplus grows linearly, so no output, however large, makes the scale overflow; at zero the scale is about one.
+    No output, however large, makes a scale vanish or overflow; at zero it is about one.
 
     Example:
         >>> import torch
@@ -24,6 +23,7 @@ class DiagonalNormal(GuideFamily):
     """
 
     has_density = True
+    mixes = True
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__(latent_dim)
@@ -31,7 +31,10 @@ class DiagonalNormal(GuideFamily):
 
     def distribution(self, outputs: Tensor) -> dist.TorchDistribution:
         loc, raw = outputs.chunk(2, -1)
-        return dist.Normal(loc, F.softplus(raw + 0.5) + 1e-6).to_event(1)
+        return dist.Normal(loc, positive_scale(raw)).to_event(1)
+
+    def code(self, outputs: Tensor) -> Tensor:
+        return outputs[..., : self.latent_dim]
 
     @property
     def config(self) -> dict[str, Any]:

@@ -18,14 +18,19 @@ Posterior = Callable[[Tensor], dist.TorchDistribution]
 class Prior(nn.Module, ABC):
     """A distribution over latent vectors (latent_dim,). To write a new one, implement `distribution` and `config`.
 
+    Parameters of its own train with the model's. Enter it in `PRIORS`.
+
     Args:
         latent_dim: number of latent variables.
 
     Attributes:
-        uses_posterior: whether `distribution` needs the model's q(z given x), as a VampPrior does.
+        uses_posterior: whether `distribution` needs the model's q(z given x), as a VampPrior does; that guide family
+            must be one that `mixes`.
+        proper: whether it can be normalized, and so sampled from.
     """
 
     uses_posterior: ClassVar[bool] = False
+    proper: ClassVar[bool] = True
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
