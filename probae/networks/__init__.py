@@ -1,8 +1,9 @@
 """Plain `nn.Module`s for encoders and decoders, and the architectures that make them by name."""
 
 from probae.networks.base import Network
+from probae.networks.conv import Conv
 from probae.networks.mlp import MLP
 
-NETWORKS: dict[str, type[Network]] = {"mlp": MLP}
+NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}
 
-__all__ = ["MLP", "NETWORKS", "Network"]
+__all__ = ["MLP", "NETWORKS", "Conv", "Network"]

@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from probae.checks import positive_int
+from probae.errors import ArgumentError
+
 
 class Network(ABC):
     """A recipe for encoders and decoders, not itself a module.
@@ -32,3 +35,14 @@ class Network(ABC):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """The name and arguments that rebuild it."""
+
+
+def widths(argument: str, sizes: Any) -> tuple[int, ...]:
+    """Sizes of layers, a sequence of positive integers that may be empty, as a tuple.
+
+    Raises:
+        ArgumentError: names the argument.
+    """
+    if not isinstance(sizes, Sequence) or isinstance(sizes, str):
+        raise ArgumentError(argument, "a sequence of positive integers", repr(sizes))
+    return tuple(positive_int(argument, size) for size in sizes)

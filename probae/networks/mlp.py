@@ -11,7 +11,7 @@ from torch import nn
 
 from probae.checks import choice, positive_int
 from probae.errors import ArgumentError
-from probae.networks.base import Network
+from probae.networks.base import Network, widths
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -68,12 +68,12 @@ class MLP(Network):
     def encoder(
         self, data_shape: tuple[int, ...], num_outputs: int, *, hidden: Sequence[int], activation: str, context: int = 0
     ) -> nn.Module:
-        return mlp([math.prod(data_shape) + context, *hidden, num_outputs], activation)
+        return mlp([math.prod(data_shape) + context, *widths("hidden", hidden), num_outputs], activation)
 
     def decoder(
         self, num_inputs: int, data_shape: tuple[int, ...], num_outputs: int, *, hidden: Sequence[int], activation: str
     ) -> nn.Sequential:
-        return mlp([num_inputs, *reversed(hidden), num_outputs], activation)
+        return mlp([num_inputs, *widths("hidden", hidden)[::-1], num_outputs], activation)
 
     @property
     def config(self) -> dict[str, Any]:
