@@ -16,6 +16,7 @@ from probae.evaluation.log_likelihood import log_likelihood
 from probae.inference.elbo import ELBO
 from probae.inference.iwae import IWAE
 from probae.inference.negative_phases import CD, PCD, Exact
+from probae.models.autoencoder import Autoencoder
 from probae.models.rbm import RBM
 from probae.models.saving import load
 from probae.models.sparse import SparseAutoencoder
@@ -33,6 +34,7 @@ __all__ = [
     "PCD",
     "RBM",
     "VAE",
+    "Autoencoder",
     "CSVLogger",
     "Callback",
     "Estimate",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from probae.data import Dataset
+
+Part = Dataset | Tensor
+"""One argument of the model for all examples: a data set of ours, or a tensor."""
 
 _ORDER_SEED = 271_828_183  # keeps the order of the examples apart from the noise of training, which has the seed itself
 
@@ -48,28 +51,33 @@ class Batches(ABC):
 
 
 class Resident(Batches):
-    """Tensors that lie on the device and are shuffled, cut and (for dynamic binarization) drawn there.
+    """Data that lies on the device and is shuffled, cut and (for dynamic binarization) drawn there.
 
     Args:
-        data: a data set of ours, or a tuple or mapping of tensors of equal length.
+        data: a tuple or mapping of parts of equal length, data sets of ours or tensors; also one data set alone.
         batch_size: examples a batch; None for all at once.
         seed: of the order, which is a function of it and the epoch's number; None keeps the order of the data.
         device: where the batches go.
     """
 
     def __init__(
-        self, data: Dataset | tuple[Tensor, ...] | Mapping[str, Tensor], batch_size: int | None, seed: int | None,
+        self, data: Part | tuple[Part, ...] | Mapping[str, Part], batch_size: int | None, seed: int | None,
         device: torch.device,
     ) -> None:  # fmt: skip
-        self.data, self.seed, self.device = data, seed, device
-        self.length = len(data) if isinstance(data, Dataset) else len(next(iter(_values(data))))
+        named = isinstance(data, Mapping)
+        self.args: tuple[Part, ...] = () if named else data if isinstance(data, tuple) else (data,)
+        self.kwargs: Mapping[str, Part] = data if named else {}
+        self.seed, self.device = seed, device
+        parts = (*self.args, *self.kwargs.values())
+        self.length, self.home = len(parts[0]), parts[0].device
         self.batch_size = min(batch_size or self.length, self.length)
         self.steps = -(-self.length // self.batch_size)
         self.whole = self.batch_size == self.length
+        self.resamples = any(isinstance(part, Dataset) and part.resamples for part in parts)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        if self.whole and not (isinstance(self.data, Dataset) and self.data.resamples):
-            return iter([self._all()][start:])
+        if self.whole and not self.resamples:
+            return iter([self._batch(_all)][start:])
         return map(self._take, self._order(number).split(self.batch_size)[start:])
 
     def _order(self, number: int) -> Tensor:
@@ -80,26 +88,23 @@ class Resident(Batches):
                 (self.seed * 1_000_003 + number + _ORDER_SEED) % 2**63
             )
             order = torch.randperm(self.length, generator=generator, device="cpu")
-        where = self.data.device if isinstance(self.data, Dataset) else next(iter(_values(self.data))).device
-        return order.to(where, non_blocking=True)
+        return order.to(self.home, non_blocking=True)
 
     def _take(self, indices: Tensor) -> Batch:
-        if isinstance(self.data, Dataset):
-            return self._send((self.data.batch(indices),), {})
-        if isinstance(self.data, tuple):
-            return self._send(tuple(x.index_select(0, indices) for x in self.data), {})
-        return self._send((), {key: x.index_select(0, indices) for key, x in self.data.items()})
+        return self._batch(lambda part: _rows(part, indices))
 
-    def _all(self) -> Batch:
-        if isinstance(self.data, Dataset):
-            return self._send((self.data.tensor,), {})
-        return self._send(self.data, {}) if isinstance(self.data, tuple) else self._send((), self.data)
+    def _batch(self, read: Callable[[Part], Tensor]) -> Batch:
+        args = tuple(read(part).to(self.device, non_blocking=True) for part in self.args)
+        return Batch(args, {key: read(part).to(self.device, non_blocking=True) for key, part in self.kwargs.items()})
 
-    def _send(self, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> Batch:
-        return Batch(
-            tuple(x.to(self.device, non_blocking=True) for x in args),
-            {key: x.to(self.device, non_blocking=True) for key, x in kwargs.items()},
-        )
+
+def _all(part: Part) -> Tensor:
+    return part.tensor if isinstance(part, Dataset) else part
+
+
+def _rows(part: Part, indices: Tensor) -> Tensor:
+    indices = indices.to(part.device)  # parts that do not fit the device lie elsewhere
+    return part.batch(indices) if isinstance(part, Dataset) else part.index_select(0, indices)
 
 
 class Stream(Batches):
@@ -152,7 +157,3 @@ def as_tensor(x: Any) -> Tensor:
 def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
     """The tensor on a device, and in a dtype if it holds floating-point numbers."""
     return tensor.to(device, dtype if dtype and tensor.is_floating_point() else None, non_blocking=True)
-
-
-def _values(data: tuple[Tensor, ...] | Mapping[str, Tensor]) -> Iterable[Tensor]:
-    return data.values() if isinstance(data, Mapping) else data

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from probae.checks import finite, positive_int
 from probae.data import Dataset
-from probae.engine.batches import Batches, Resident, Stream, as_tensor, length, moved
+from probae.engine.batches import Batches, Part, Resident, Stream, as_tensor, length, moved
 from probae.errors import DataError
 
 
@@ -37,11 +37,9 @@ def batches(
     Raises:
         DataError: names `argument`; for no examples, unequal lengths, NaN or infinity, or something that is no data.
     """
-    if isinstance(data, Dataset):
-        return Resident(data.to(_home(data.tensor, device), dtype or data.dtype), batch_size, seed, device)
     if isinstance(data, TensorDataset):
         data = data.tensors
-    if hasattr(data, "__array__"):  # a tensor, an array, a data frame
+    if isinstance(data, Dataset) or hasattr(data, "__array__"):  # a tensor, an array, a data frame
         data = (data,)
     if isinstance(data, (tuple, Mapping)):
         return Resident(_resident(argument, data, device, dtype), batch_size, seed, device)
@@ -73,11 +71,14 @@ def _loader(argument: str, data: TorchDataset[Any], batch_size: int | None, shuf
 
 def _resident(argument: str, data: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
     items = data.items() if isinstance(data, Mapping) else enumerate(data)
-    found: dict[Any, Tensor] = {}
+    found: dict[Any, Part] = {}
     for key, value in items:
+        if isinstance(value, Dataset):
+            found[key] = value.to(_home(value.tensor, device), dtype or value.dtype)
+            continue
         tensor = _checked(argument if len(data) == 1 else f"{argument}[{key!r}]", value)
         found[key] = moved(tensor, _home(tensor, device), dtype)
-    lengths = [len(tensor) for tensor in found.values()]
+    lengths = [len(part) for part in found.values()]
     if len(set(lengths)) != 1:
         raise DataError(argument, "tensors of equal length", f"lengths {lengths}" if lengths else "none at all")
     return found if isinstance(data, Mapping) else tuple(found.values())

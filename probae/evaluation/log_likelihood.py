@@ -9,6 +9,7 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
@@ -45,7 +46,7 @@ def log_likelihood(
     """Estimate the mean log p(x) over examples, for any Pyro model and guide.
 
     - "importance": log (1/K) sum_k p(x, z_k) / q(z_k given x) with z_k from the guide, for each example. Its
-      expectation is a lower bound that rises to log p(x) with K.
+      expectation is a lower bound that rises to log p(x) with K. Discrete sites that the guide enumerates are drawn.
     - "exact": for models whose latent sites are all enumerated (`infer={"enumerate": "parallel"}`), or that have none.
 
     Memory is flat in the number of samples and examples; the sums are in float64. The modules of the pair are put in
@@ -103,7 +104,10 @@ def log_likelihood(
     known = protocol or (data.protocol if isinstance(data, Dataset) else Protocol())
     programs = Programs(model, guide, objective=log_likelihood)  # knows their modules
     with torch.no_grad(), stepping.engine(), programs.mode(training=False), stream(check_seed(seed), x[0].device):
-        structure, trace = _probe(model, guide, x)
+        structure, trace, named = _probe(model, guide, x)
+        if method == "importance" and named:
+            model, guide = _drawn(model, named), _drawn(guide, named)
+            structure, trace, _ = _probe(model, guide, x)
         if method == "exact" or not (structure.sampled or structure.enumerates):  # nothing is left to sample
             batches = zip(*(part.split(min(chunk_size, _EXACT)) for part in x), strict=True)
             with pyro.validation_enabled():
@@ -138,8 +142,19 @@ def _from_numpy(array: np.ndarray) -> Tensor:
     return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
 
 
-def _probe(model: Callable[..., Any], guide: Callable[..., Any], x: tuple[Tensor, ...]) -> tuple[Structure, Trace]:
-    """The pair's plates and the model's trace, from one validated run on a few examples."""
+def _drawn(program: Callable[..., Any], named: set[str]) -> Callable[..., Any]:
+    """The program, with the sites of these names drawn like all others instead of enumerated."""
+
+    def config(site: Any) -> Any:
+        return {"enumerate": None} if site["name"] in named else {}
+
+    return poutine.infer_config(program, config)
+
+
+def _probe(
+    model: Callable[..., Any], guide: Callable[..., Any], x: tuple[Tensor, ...]
+) -> tuple[Structure, Trace, set[str]]:
+    """The pair's plates, the model's trace and the sites that the guide enumerates, from a run on a few examples."""
     few = tuple(part[:2] for part in x)
     structure, model_trace, guide_trace = probe(model, guide, few, {})
     for name, site in sample_sites(guide_trace):
@@ -152,7 +167,9 @@ def _probe(model: Callable[..., Any], guide: Callable[..., Any], x: tuple[Tensor
     for name, site in sample_sites(model_trace):
         if isinstance(base_distribution(site["fn"]), dist.ImproperUniform):
             raise NoLikelihoodError(f"the prior of {name!r} is flat and has no normalization, so p(x) is not defined")
-    return structure, model_trace
+    return structure, model_trace, {
+        name for name, site in sample_sites(guide_trace) if site["infer"].get("enumerate")
+    }  # fmt: skip
 
 
 def _exact(per_example: Tensor, protocol: Protocol) -> Estimate:

@@ -76,6 +76,7 @@ class Model(nn.Module, ABC):
         self.num_visible = int(torch.Size(self.data_shape).numel())
         self._identity = _Identity()
         self._plate: Any = None
+        self.register_buffer("_home", torch.empty(0), persistent=False)  # of models that have no other tensor
 
     # What a model declares.
 
@@ -103,6 +104,10 @@ class Model(nn.Module, ABC):
     def check(self, argument: str, x: Tensor) -> None:
         """Refuse examples outside the model's support, with a DataError that names `argument`."""
         return None
+
+    def arguments(self, argument: str, data: Any) -> Any:
+        """What `fit` hands to the callables for the data that it was given, which `argument` names in errors."""
+        return data
 
     def prepare(self, data: Data) -> Self:
         """Set what must be known of the data before training; what is trained already stays. `fit` calls it once."""
@@ -139,6 +144,7 @@ class Model(nn.Module, ABC):
             ArgumentError, DataError: name the argument.
         """
         checks.options(settings, fit, without=("model", "guide", "data", "valid"))
+        data, valid = self.arguments("data", data), None if valid is None else self.arguments("valid", valid)
         x, judged = _examples_in(data), _examples_in(valid)
         for argument, examples in (("data", x), ("valid", judged)):
             if examples is not None:

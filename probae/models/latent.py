@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from numbers import Integral
+from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 from probae import checks
-from probae.distributions.guides import GUIDES, GuideFamily
+from probae.data import Dataset
+from probae.distributions.guides import GuideFamily
 from probae.distributions.likelihoods import LIKELIHOODS, Likelihood
 from probae.distributions.named import make
 from probae.distributions.priors import PRIORS, Prior
 from probae.engine.batches import Batch
 from probae.engine.monitor import Monitor, mean_over
-from probae.errors import ArgumentError
+from probae.errors import ArgumentError, DataError
 from probae.evaluation.estimate import Estimate
 from probae.models.base import Data, Model, examples_of, protocol_of
+from probae.models.labels import Labels
+from probae.models.layers import UpperLayers
+from probae.models.making import check_size, families, own_module, widths
+from probae.models.rows import joined, labelled, outputs_of, pair_of
+from probae.networks import NETWORKS, Network
 from probae.networks.mlp import mlp
 
 
@@ -32,11 +40,13 @@ class LatentModel(Model, ABC):
 
     Args:
         data_shape: of one example.
-        latent_dim: length of the latent vector.
+        latent_dim: length of the latent vector z.
+        upper_dims: of the stochastic layers above it, none for a single layer.
         hidden: widths of the hidden layers of the encoder; the decoder mirrors them.
-        likelihood, prior, guide: names, configurations or objects.
-        encoder: a module of one's own, (N, D) -> (N, guide.num_outputs).
-        decoder: likewise, (N, latent_dim) -> (N, D) or (N, *data_shape); N counts particles and examples alike.
+        likelihood, prior, guide, network: names, configurations or objects.
+        labels: how many class labels there are, and whether they are "condition" or "latent"; None without labels.
+        encoder: a module of one's own, (N, D) -> (N, guide.num_outputs), the one-hot label behind the D values.
+        decoder: likewise, (N, latent_dim) -> (N, num_outputs); N counts particles and examples alike.
         activation: of the hidden layers.
     """
 
@@ -45,29 +55,35 @@ class LatentModel(Model, ABC):
         data_shape: int | tuple[int, ...],
         *,
         latent_dim: int,
+        upper_dims: tuple[int, ...] = (),
         hidden: Sequence[int] | int,
         likelihood: str | dict[str, Any] | Likelihood,
         prior: str | dict[str, Any] | Prior,
         guide: str | dict[str, Any] | GuideFamily,
+        network: str | dict[str, Any] | Network,
+        labels: tuple[int, str] | None = None,
         encoder: nn.Module | None,
         decoder: nn.Module | None,
         activation: str,
     ) -> None:
         super().__init__(data_shape)
-        self.latent_dim = checks.positive_int("latent_dim", latent_dim)
-        self.hidden = _widths(hidden)
-        self.activation = activation
+        dims = (checks.positive_int("latent_dim", latent_dim), *upper_dims)
+        self.latent_dim, self.latent_dims, self.hidden, self.activation = dims[0], dims, widths(hidden), activation
         self.likelihood = make("likelihood", likelihood, Likelihood, LIKELIHOODS, self.num_visible)
-        self.prior = make("prior", prior, Prior, PRIORS, self.latent_dim)
-        self.family = make("guide", guide, GuideFamily, GUIDES, self.latent_dim)
-        for name, part in (("prior", self.prior), ("guide", self.family)):
-            if part.latent_dim != self.latent_dim:
-                raise ArgumentError(name, f"one over {self.latent_dim} latent variables", f"one over {part.latent_dim}")
+        self.prior = make("prior", prior, Prior, PRIORS, dims[-1])
+        self.prior.attach(self.num_visible)
+        layers = families(guide, dims)
+        self.family, self.network = layers[0], make("network", network, Network, NETWORKS)
+        check_size("likelihood", "dimensions", self.likelihood.num_visible, self.num_visible)
+        check_size("prior", "latent variables", self.prior.latent_dim, dims[-1])
         self.own_modules = tuple(n for n, m in (("encoder", encoder), ("decoder", decoder)) if m is not None)
-        up = (self.num_visible, *self.hidden, self.family.num_outputs)
-        down = (self.latent_dim, *self.hidden[::-1], self.num_visible)
-        self.encoder = _network("encoder", encoder, up, activation)
-        self.decoder = _network("decoder", decoder, down, activation)
+        self.labels = None if labels is None else Labels(labels[0], self._classifier(*labels))
+        context = 0 if self.labels is None else self.labels.num_labels
+        self.encoder = own_module("encoder", encoder) or self._encoder(self.family.num_outputs, context)
+        self.decoder = own_module("decoder", decoder) or self.network.decoder(
+            dims[0] + context, self.data_shape, self.likelihood.num_outputs, hidden=self.hidden, activation=activation
+        )
+        self.upper = UpperLayers(dims, layers, self._between) if upper_dims else None
         if (bias := self._output_bias()) is not None:
             nn.init.zeros_(bias)  # `prepare` knows by it that nothing was trained
 
@@ -77,40 +93,69 @@ class LatentModel(Model, ABC):
         self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,
         lengths: Tensor | None = None, num_examples: int = 1,
     ) -> Tensor:  # fmt: skip
-        """p(x, z): z from the prior, x from the likelihood given the decoder's outputs. Returns x, (N, D)."""
+        """p(x, z): z from the prior, x from the likelihood given the decoder's outputs. Returns x, (N, D).
+
+        With labels, p(x, z given y) where they are a condition, p(x, y, z) where they are latent.
+        """
         self.refuse(mask=mask, lengths=lengths)
         self.register()
-        with self.plate(num_examples if x is None else x.shape[0]):
-            z = pyro.sample("z", self.prior.distribution())
+        size = num_examples if x is None else x.shape[0]
+        with self.plate(size):
+            label = None if self.labels is None else self.labels.generate(y, size, observed=x is not None)
+            prior = self.prior.distribution(self._posterior)
+            z = pyro.sample("z", prior) if self.upper is None else self.upper.generate(prior)
             observed = None if x is None else self.rows(x)
-            return pyro.sample("x", self.likelihood.distribution(self._decode(z)), obs=observed)
+            return pyro.sample("x", self.likelihood.distribution(self._decode(z, label)), obs=observed)
 
     def guide(
         self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,
         lengths: Tensor | None = None, num_examples: int = 1,
     ) -> Tensor:  # fmt: skip
-        """q(z given x): z from the guide family with the encoder's outputs. Returns z, (N, latent_dim)."""
+        """q(z given x): z from the guide family with the encoder's outputs. Returns z, (N, latent_dim).
+
+        With labels, q(z given x, y), after q(y given x) where they are latent.
+        """
         if x is None:
             raise ArgumentError("x", "examples to encode", None)
         self.refuse(mask=mask, lengths=lengths)
         self.register()
         with self.plate(x.shape[0]):
-            return pyro.sample("z", self.family.distribution(self._encode(self.rows(x))))
+            x = self.rows(x)
+            label = None if self.labels is None else self.labels.infer(x, y)
+            posterior = self.family.distribution(self._encode(x, label))
+            return pyro.sample("z", posterior) if self.upper is None else self.upper.infer(posterior)
 
     # What it declares.
 
     def check(self, argument: str, x: Tensor) -> None:
         self.likelihood.check(argument, x)
 
-    def prepare(self, data: Data) -> Self:
-        """Set the decoder's output bias, if it is still zero, so that outputs start at the data's mean.
+    def arguments(self, argument: str, data: Any) -> Any:
+        """The data; with labels, the pair of the examples and theirs, both checked."""
+        if self.labels is None:
+            return data
+        x, y = pair_of(data)
+        if not isinstance(x, (Dataset, Tensor, np.ndarray)):
+            return data  # a stream of batches
+        if y is None:
+            raise DataError(argument, "examples with labels, since the model has num_labels", "none with them")
+        y = self.labels.check(argument, y, len(self.examples(argument, x)))
+        return labelled(x, y), y
 
-        A decoder of your own is left alone.
+    def prepare(self, data: Data) -> Self:
+        """Set what training starts from, where nothing was trained yet.
+
+        The decoder's output bias at the data's mean (a decoder of your own is left alone), a learned scale at its
+        spread, what the prior wants to know of it, the labels' rates.
         """
         x, bias = self.examples("data", data), self._output_bias()
         if bias is not None and not bool(bias.any()):
             with torch.no_grad():
                 bias.copy_(self.likelihood.outputs_for(x.mean(0)))
+        self.likelihood.prepare(x)
+        self.prior.prepare(x)
+        if self.labels is not None and isinstance(data, Dataset) and data.labels is not None:
+            self.labels.prepare(self.labels.check("data", data.labels, len(x)))
         return self
 
     def monitor(self) -> Monitor:
@@ -123,7 +168,7 @@ class LatentModel(Model, ABC):
 
         def score(batch: Batch) -> Tensor:
             x = examples_of(batch)
-            code = self.family.distribution(self._encode(x)).mean
+            code = self.family.code(self._encode(x))
             likelihood = self.likelihood.distribution(self._decode(code)).log_prob(x)
             return (likelihood + self.prior.distribution().log_prob(code)).mean()
 
@@ -131,73 +176,138 @@ class LatentModel(Model, ABC):
 
     # Its verbs.
 
-    def encode(self, x: Data) -> dist.TorchDistribution:
-        """q(z given x) for examples (N, D): a distribution of batch shape (N,), event shape (latent_dim,)."""
-        with self.evaluating():
-            return self.family.distribution(self._encode(self.examples("x", x)))
+    def encode(self, x: Data, y: Any = None) -> dist.TorchDistribution:
+        """q(z given x) for examples (N, D): a distribution of batch shape (N,), event shape (latent_dim,).
 
-    def decode(self, z: Tensor) -> dist.TorchDistribution:
-        """p(x given z) for latent vectors (..., latent_dim): a distribution of event shape (D,)."""
+        Args:
+            x: a data set, or a tensor or an array (N, D) or (N, *data_shape).
+            y: labels (N,), or one for all, of a model with labels. By default those of a data set, where labels are a
+                condition; the most probable ones, where they are latent (also for -1).
+        """
+        with self.evaluating():
+            rows = self.examples("x", x)
+            return self.family.distribution(self._encode(rows, self._label(rows, self._given(x, y))))
+
+    def decode(self, z: Tensor, y: Any = None) -> dist.TorchDistribution:
+        """p(x given z) for latent vectors (..., latent_dim): a distribution of event shape (D,).
+
+        Args:
+            z: latent vectors.
+            y: of a model with labels: one for all, or as many as z has rows.
+        """
         if not isinstance(z, Tensor) or z.dim() == 0 or z.shape[-1] != self.latent_dim:
             got = f"shape {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
             raise ArgumentError("z", f"a tensor (..., {self.latent_dim})", got)
         checks.finite("z", z)
         with self.evaluating():
-            return self.likelihood.distribution(self._decode(z.to(self.device, self.dtype)))
+            label = None
+            if self.labels is not None:
+                given = self.labels.check("y", y, z.shape[:-1].numel())
+                label = self.labels.one_hot(self.labels.filled(given)).reshape(*z.shape[:-1], -1)
+            return self.likelihood.distribution(self._decode(z.to(self.device, self.dtype), label))
 
-    def embed(self, x: Data) -> Tensor:
-        """The mean code of each example: (N, latent_dim)."""
-        return self.encode(x).mean
+    def embed(self, x: Data, y: Any = None) -> Tensor:
+        """The code of each example, (N, latent_dim): the mean of q(z given x), or what stands for it (`family.code`).
 
-    def reconstruct(self, x: Data) -> Tensor:
-        """The mean of p(x given the mean code), for each example: (N, D)."""
+        Of several stochastic layers, that of the one nearest to the data. Labels as in `encode`.
+        """
         with self.evaluating():
-            return self.likelihood.mean(self._decode(self.embed(x)))
+            rows = self.examples("x", x)
+            return self.family.code(self._encode(rows, self._label(rows, self._given(x, y))))
 
-    def sample(self, num_examples: int = 1, *, mean: bool = False) -> Tensor:
+    def reconstruct(self, x: Data, y: Any = None) -> Tensor:
+        """The mean of p(x given the code), for each example: (N, D). Labels as in `encode`."""
+        with self.evaluating():
+            rows = self.examples("x", x)
+            label = self._label(rows, self._given(x, y))
+            return self.likelihood.mean(self._decode(self.family.code(self._encode(rows, label)), label))
+
+    def sample(self, num_examples: int = 1, y: Any = None, *, mean: bool = False) -> Tensor:
         """Draw z from the prior, then x from the likelihood.
 
         Args:
             num_examples: how many.
+            y: of a model with labels: one for all, or one each; by default drawn at their rates in the training data.
             mean: return the mean of p(x given z) instead of a draw, as pictures usually show.
 
         Returns:
             (num_examples, D).
         """
         count = checks.positive_int("num_examples", num_examples)
+        labels = None if self.labels is None or y is None else self.labels.check("y", y, count)
         with self.evaluating():
-            outputs = self._decode(self.prior.distribution().sample((count,)))
-            return self.likelihood.mean(outputs) if mean else self.likelihood.distribution(outputs).sample()
+            site: Any = poutine.trace(self.model).get_trace(None, labels, num_examples=count).nodes["x"]
+            return site["fn"].mean if mean else site["value"]
 
-    def log_likelihood(self, data: Data, method: str = "importance", **options: Any) -> Estimate:
+    def log_likelihood(self, data: Data, method: str = "importance", *, y: Any = None, **options: Any) -> Estimate:
         """Estimate the mean log p(x) by importance sampling from the guide; see `pb.log_likelihood`.
+
+        Where labels are a condition, that of log p(x given y), and the protocol says so; where they are latent, labels
+        are summed out as the other latent variables are, whether the data has some or not.
 
         Args:
             data: a data set, or a tensor or an array (N, D) or (N, *data_shape).
             method: "importance".
+            y: labels, where they are a condition; by default those of the data set.
             options: num_samples, seed, ... of `pb.log_likelihood`.
 
         Raises:
-            NoLikelihoodError: for a deterministic guide, which has no density.
+            NoLikelihoodError: for a deterministic guide, which has no density, or a flat prior.
         """
         from probae.evaluation.log_likelihood import log_likelihood
 
         checks.options(options, log_likelihood, without=("model", "guide", "data", "method", "protocol"))
-        x = self.examples("data", data)
+        x, protocol = self.examples("data", data), protocol_of(data)
+        given = self._given(data, y)
+        if self.labels is None or self.labels.latent:
+            examples: Any = x
+        elif given is None:
+            raise DataError("y", "labels beside the examples: the model is p(x given y)", None)
+        else:
+            examples, protocol = (x, given), replace(protocol, given="y")
         with self.evaluating():
-            return log_likelihood(self.model, self.guide, x, method=method, protocol=protocol_of(data), **options)
+            return log_likelihood(self.model, self.guide, examples, method=method, protocol=protocol, **options)
 
-    def _encode(self, x: Tensor) -> Tensor:
-        return _outputs("encoder", self.encoder, x, self.family.num_outputs)
+    # How the parts act together.
 
-    def _decode(self, z: Tensor) -> Tensor:
-        return _outputs("decoder", self.decoder, z, self.num_visible)
+    def _encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        return outputs_of("encoder", self.encoder, joined(x, label), self.family.num_outputs)
+
+    def _decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return outputs_of("decoder", self.decoder, joined(z, label), self.likelihood.num_outputs)
+
+    def _posterior(self, x: Tensor) -> dist.TorchDistribution:
+        return self.family.distribution(self._encode(x))
+
+    def _given(self, x: Any, y: Any) -> Tensor | None:
+        """The labels that came with examples, checked: those given, or a data set's where they are a condition."""
+        if self.labels is None:
+            return None
+        if y is None and isinstance(x, Dataset) and not self.labels.latent:
+            y = x.labels
+        return None if y is None else self.labels.check("y", y, len(x))
+
+    def _label(self, x: Tensor, y: Tensor | None) -> Tensor | None:
+        return None if self.labels is None else self.labels.one_hot(self.labels.guess(x, y))
 
     def _output_bias(self) -> nn.Parameter | None:
-        if "decoder" in self.own_modules or not isinstance(self.decoder, nn.Sequential):
+        if "decoder" in self.own_modules:
             return None
-        last = self.decoder[-1]
-        return last.bias if isinstance(last, nn.Linear) else None
+        return self.decoder[-1].bias  # type: ignore[index, return-value, union-attr]
+
+    # How they are made.
+
+    def _encoder(self, num_outputs: int, context: int = 0) -> nn.Module:
+        shape, hidden = self.data_shape, self.hidden
+        return self.network.encoder(shape, num_outputs, hidden=hidden, activation=self.activation, context=context)
+
+    def _classifier(self, num_labels: int, role: str) -> nn.Module | None:
+        if checks.choice("labels", role, ("condition", "latent")) == "condition":
+            return None
+        return self._encoder(checks.positive_int("num_labels", num_labels, minimum=2))
+
+    def _between(self, inputs: int, outputs: int) -> nn.Module:
+        return mlp([inputs, *self.hidden, outputs], self.activation)
 
     @property
     def shared_config(self) -> dict[str, Any]:
@@ -209,29 +319,3 @@ class LatentModel(Model, ABC):
             "likelihood": self.likelihood.config,
             "activation": self.activation,
         }
-
-
-def _network(argument: str, module: nn.Module | None, sizes: tuple[int, ...], activation: str) -> nn.Module:
-    if module is None:
-        return mlp(sizes, activation)
-    if not isinstance(module, nn.Module):
-        raise ArgumentError(argument, "a torch.nn.Module", type(module).__name__)
-    return module
-
-
-def _outputs(argument: str, network: nn.Module, inputs: Tensor, size: int) -> Tensor:
-    """Outputs (..., size) for inputs (..., n); the network itself sees (N, n), since not every layer broadcasts."""
-    rows = inputs.reshape(-1, inputs.shape[-1])
-    outputs = network(rows)
-    if not isinstance(outputs, Tensor) or outputs.shape[:1] != rows.shape[:1] or outputs.numel() != len(rows) * size:
-        got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-        wanted = f"a module with outputs of shape ({len(rows)}, {size}) for inputs of shape {tuple(rows.shape)}"
-        raise ArgumentError(argument, wanted, got)
-    return outputs.reshape(*inputs.shape[:-1], size)
-
-
-def _widths(hidden: Any) -> tuple[int, ...]:
-    sizes = (hidden,) if isinstance(hidden, Integral) else hidden
-    if not isinstance(sizes, (tuple, list)):
-        raise ArgumentError("hidden", "a positive integer or a sequence of them", repr(hidden))
-    return tuple(checks.positive_int("hidden", size) for size in sizes)

@@ -90,6 +90,7 @@ class SparseAutoencoder(LatentModel):
             likelihood=likelihood,
             prior={"name": "laplace", "rate": rate},
             guide={"name": "delta", "nonlinearity": "relu"},
+            network="mlp",
             encoder=encoder,
             decoder=decoder,
             activation=activation,
@@ -113,7 +114,8 @@ class SparseAutoencoder(LatentModel):
 
     @torch.no_grad()
     def _start_transposed(self) -> None:
-        encoder, decoder = self.encoder[0], self.decoder[0]  # type: ignore[index]
+        encoder: Any = self.encoder[0]  # type: ignore[index]
+        decoder: Any = self.decoder[0]  # type: ignore[index]
         decoder.weight.copy_(nn.functional.normalize(torch.randn_like(decoder.weight), dim=0))
         encoder.weight.copy_(decoder.weight.T)
         encoder.bias.zero_()

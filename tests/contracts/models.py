@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+import torch
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from torch import Tensor, nn
 
 import probae as pb
 from probae.data import Dataset
@@ -24,6 +26,14 @@ def zeros_and_ones(binarize: str) -> tuple[Dataset, Dataset]:
 
 BITS, VALID_BITS = zeros_and_ones("stochastic")
 GREY, VALID_GREY = zeros_and_ones("none")
+PAIRS, VALID_PAIRS = (
+    Dataset(torch.stack([part.tensor[:, ::2], 1 - part.tensor[:, ::2]], -1).flatten(1), part.labels, SHAPE,
+            protocol=part.protocol) for part in (BITS, VALID_BITS)
+)  # fmt: skip
+"""Half of the pixels, each as a one-hot vector of two categories."""
+
+HALF_LABELLED = BITS[:]
+HALF_LABELLED.labels = torch.where(torch.arange(len(BITS)) % 2 == 0, BITS.labels, -1)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,10 @@ class Case:
         fit: settings under which a few epochs improve its monitor.
         own: modules of one's own, to be handed in when it is loaded.
         likelihood: whether it has one.
+        labelled: whether it is trained on labels too.
+        samples: whether it can be sampled from.
+        latent: its latent sites and their sizes, where they are not one vector of `CODES`.
+        pyro_loss: one of Pyro's that trains it.
     """
 
     make: Callable[[], Model]
@@ -43,6 +57,21 @@ class Case:
     fit: dict[str, Any] = field(default_factory=lambda: {"epochs": 5, "batch_size": 32, "learning_rate": 1e-2})
     own: Callable[[], dict[str, nn.Module]] = dict
     likelihood: bool = True
+    labelled: bool = False
+    samples: bool = True
+    latent: dict[str, tuple[int, ...]] | None = None
+    pyro_loss: type[Any] = Trace_ELBO
+
+    def batch(self, data: Dataset | int) -> tuple[Tensor, ...]:
+        """The arguments of the callables for a data set, or for the first examples of its own."""
+        part = self.data[:data] if isinstance(data, int) else data
+        assert part.labels is not None
+        return (part.tensor, part.labels) if self.labelled else (part.tensor,)
+
+    @property
+    def valid(self) -> Dataset:
+        """Other data like its own."""
+        return {id(GREY): VALID_GREY, id(PAIRS): VALID_PAIRS}.get(id(self.data), VALID_BITS)
 
 
 def own_modules() -> dict[str, nn.Module]:
@@ -63,6 +92,40 @@ CASES: dict[str, Case] = {
     "VAE normal": Case(lambda: pb.VAE(SHAPE, CODES, 16, normal(scale=0.3)), GREY),
     "VAE learned scale": Case(lambda: pb.VAE(SHAPE, CODES, 16, normal(learned=True)), GREY),
     "VAE own modules": Case(lambda: pb.VAE(SHAPE, CODES, **own_modules()), own=own_modules),
+    "VAE per-dimension scale": Case(lambda: pb.VAE(SHAPE, CODES, 16, normal(learned="per_dimension")), GREY),
+    "VAE continuous Bernoulli": Case(lambda: pb.VAE(SHAPE, CODES, 16, "continuous_bernoulli"), GREY),
+    "VAE discretized logistic": Case(
+        lambda: pb.VAE(SHAPE, CODES, 16, {"name": "discretized_logistic", "levels": 17}), GREY
+    ),
+    "VAE categorical": Case(lambda: pb.VAE(SHAPE, CODES, 16, {"name": "categorical", "categories": 2}), PAIRS),
+    "VAE full covariance": Case(lambda: pb.VAE(SHAPE, CODES, 16, guide="full")),
+    "VAE flow guide": Case(lambda: pb.VAE(SHAPE, CODES, 16, guide="flow")),
+    "VAE mixture prior": Case(lambda: pb.VAE(SHAPE, CODES, 16, prior={"name": "mixture", "num_components": 5})),
+    "VAE VampPrior": Case(lambda: pb.VAE(SHAPE, CODES, 16, prior={"name": "vamp", "num_components": 5})),
+    "VAE VampPrior, full covariance": Case(
+        lambda: pb.VAE(SHAPE, CODES, 16, prior={"name": "vamp", "num_components": 5}, guide="full")
+    ),
+    "VAE flow prior": Case(lambda: pb.VAE(SHAPE, CODES, 16, prior="flow")),
+    "VAE convolutional": Case(lambda: pb.VAE(SHAPE, CODES, 8, network={"name": "conv", "channels": [4, 8]})),
+    "VAE convolutional, conditional": Case(
+        lambda: pb.VAE(SHAPE, CODES, 8, network={"name": "conv", "channels": [4]}, num_labels=2), labelled=True
+    ),
+    "VAE two layers": Case(lambda: pb.VAE(SHAPE, (CODES, 3), 16), latent={"z1": (CODES,), "z2": (3,)}),
+    "VAE three layers": Case(
+        lambda: pb.VAE(SHAPE, (CODES, 4, 2), ()), latent={"z1": (CODES,), "z2": (4,), "z3": (2,)}
+    ),
+    "VAE conditional": Case(lambda: pb.VAE(SHAPE, CODES, 16, num_labels=2), labelled=True),
+    "VAE latent labels": Case(
+        lambda: pb.VAE(SHAPE, CODES, 16, num_labels=2, labels="latent"),
+        HALF_LABELLED,
+        labelled=True,
+        latent={"y": (), "z": (CODES,)},
+        pyro_loss=TraceEnum_ELBO,
+    ),
+    "Autoencoder": Case(lambda: pb.Autoencoder(SHAPE, CODES, 16), GREY, likelihood=False, samples=False),
+    "Autoencoder bernoulli": Case(
+        lambda: pb.Autoencoder(SHAPE, CODES, (), "bernoulli"), likelihood=False, samples=False
+    ),
     "SparseAutoencoder normal": Case(lambda: pb.SparseAutoencoder(SHAPE, CODES, strength=0.1), GREY, likelihood=False),
     "SparseAutoencoder bernoulli": Case(
         lambda: pb.SparseAutoencoder(SHAPE, CODES, 16, 0.1, likelihood="bernoulli"), likelihood=False

@@ -21,7 +21,7 @@ import pyro
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import SVI, Trace_ELBO
+from pyro.infer import SVI
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -31,8 +31,9 @@ from probae.engine.programs import Programs
 from probae.engine.run import Run
 from probae.errors import DataError, NoLikelihoodError, SiteError
 from probae.evaluation.estimate import Estimate
+from probae.inference.traces import sample_sites
 from probae.models.base import Model
-from tests.contracts.models import CASES, CODES, GREY, SHAPE, SIZE, VALID_BITS, VALID_GREY, Case
+from tests.contracts.models import CASES, CODES, GREY, SHAPE, SIZE, Case
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
@@ -63,20 +64,23 @@ def assert_all_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> N
     assert not [name for name in before if torch.equal(before[name], after[name])]
 
 
-def train_with_pyro(model: Model, x: Tensor, loss: Any = None, steps: int = 2) -> float:
+def train_with_pyro(case: Case, model: Model, count: int = 20, loss: Any = None, steps: int = 2) -> float:
     optimizer = pyro.optim.Adam({"lr": 1e-3})
     model.train()
-    svi = SVI(model.model, model.guide, optimizer, loss=loss or Trace_ELBO(max_plate_nesting=1))
-    return [svi.step(x) for _ in range(steps)][-1]
+    loss = loss or case.pyro_loss(max_plate_nesting=1)
+    svi = SVI(model.model, model.guide, optimizer, loss=loss)
+    batch = (x.to(model.dtype) if x.is_floating_point() else x for x in case.batch(count))
+    return [svi.step(*args) for args in [tuple(batch)] for _ in range(steps)][-1]
 
 
-def outputs(model: Model, x: Tensor) -> dict[str, Tensor]:
+def outputs(case: Case, model: Model, x: Tensor, *y: Tensor) -> dict[str, Tensor]:
     """What the verbs of a model say, under fixed noise."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         with model.evaluating():
-            score = model.monitor().evaluate([Batch((x,), {})])
-        return {"embed": model.embed(x), "reconstruct": model.reconstruct(x), "score": score, "sample": model.sample(3)}
+            score = model.monitor().evaluate([Batch((x, *y), {})])
+        found = {"embed": model.embed(x, *y), "reconstruct": model.reconstruct(x, *y), "score": score}
+        return found | ({"sample": model.sample(3)} if case.samples else {})
 
 
 def test_it_is_final_and_exported(model: Model) -> None:
@@ -86,47 +90,59 @@ def test_it_is_final_and_exported(model: Model) -> None:
 
 
 def test_it_is_a_pair_of_pyro_callables(case: Case, model: Model) -> None:
-    x = case.data.tensor[:5]
+    x, *y = case.batch(5)
     for shaped in (x, x.reshape(5, *SHAPE)):
-        guide = poutine.trace(model.guide).get_trace(shaped)
-        trace = poutine.trace(poutine.replay(model.model, guide)).get_trace(shaped)
+        guide = poutine.trace(model.guide).get_trace(shaped, *y)
+        trace = poutine.trace(poutine.replay(model.model, guide)).get_trace(shaped, *y)
         assert torch.equal(trace.nodes["x"]["value"], x)
-        latent = [site for site in trace.nodes.values() if site["type"] == "sample" and not site["is_observed"]]
-        assert all(site["value"].shape == (5, CODES) for site in latent if "Subsample" not in type(site["fn"]).__name__)
-    unused = torch.zeros(5, dtype=torch.long)
-    poutine.trace(model.guide).get_trace(x, unused, mask=None, lengths=None, num_examples=5)
+        sizes = {name: site["value"].shape for name, site in sample_sites(trace) if not site["is_observed"]}
+        wanted = case.latent or ({"z": (CODES,)} if sizes else {})
+        assert sizes == {name: (5, *size) for name, size in wanted.items()}
+    labels = torch.zeros(5, dtype=torch.long)
+    poutine.trace(model.guide).get_trace(x, labels, mask=None, lengths=None, num_examples=5)
 
 
 def test_verbs_take_both_shapes(case: Case, model: Model) -> None:
-    x = case.data.tensor[:5]
-    flat, shaped = outputs(model, x), outputs(model, x.reshape(5, *SHAPE))
+    x, *y = case.batch(5)
+    flat, shaped = outputs(case, model, x, *y), outputs(case, model, x.reshape(5, *SHAPE), *y)
     assert_equal(flat, shaped)
     assert flat["embed"].shape == (5, CODES)
     assert flat["reconstruct"].shape == (5, SIZE)
-    assert flat["sample"].shape == (3, SIZE)
     for data in (case.data[:5], x.numpy(), x.double()):
-        torch.testing.assert_close(model.embed(data), flat["embed"], rtol=0, atol=0)
+        torch.testing.assert_close(model.embed(data, *y), flat["embed"], rtol=0, atol=0)
     assert not any(tensor.requires_grad for tensor in flat.values())
-    model.check("sample", model.sample(3))
+    if case.samples:
+        assert flat["sample"].shape == (3, SIZE)
+        model.check("sample", model.sample(3))
 
 
 def test_verbs_leave_no_trace(case: Case, model: Model) -> None:
     model.prepare(case.data)
-    before, x = state(model), case.data.tensor[:5]
+    before = state(model)
     model.train()
-    outputs(model, x)
+    outputs(case, model, *case.batch(5))
     assert_equal(state(model), before)
     assert all(part.training for part in model.modules())
     assert not dict(pyro.get_param_store())
 
 
-def test_it_generates_without_data(model: Model) -> None:
+def test_it_generates_without_data_or_says_why_not(case: Case, model: Model) -> None:
+    if not case.samples:
+        for generate in (model.model, model.sample):
+            with pytest.raises(NoLikelihoodError, match="prior"):
+                generate()
+        return
     assert model.model(num_examples=3).shape == (3, SIZE)
     assert model.model().shape == (1, SIZE)
 
 
 def test_every_parameter_gets_a_gradient(case: Case, model: Model) -> None:
-    model.objective()(model.model, model.guide, case.data.tensor[:64]).backward()
+    """In the second step at the latest: a flow that starts as the identity has nothing to tell its first layers."""
+    optimizer, objective = torch.optim.SGD(model.parameters(), lr=1e-4), model.objective()
+    for _ in range(2):
+        optimizer.step()
+        optimizer.zero_grad()
+        objective(model.model, model.guide, *case.batch(64)).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -187,11 +203,10 @@ def test_it_ends_in_evaluation_mode(case: Case, model: Model) -> None:
 
 
 def test_training_improves_the_monitor(case: Case, model: Model) -> None:
-    valid = (VALID_GREY if case.data is GREY else VALID_BITS).tensor
     model.prepare(case.data)  # so that the mean alone does not count as learned
-    before = outputs(model, valid)["score"]
-    run = model.fit(case.data, valid=valid, seed=0, **case.fit)
-    assert outputs(model, valid)["score"] > before + 0.5
+    before = outputs(case, model, *case.batch(case.valid))["score"]
+    run = model.fit(case.data, valid=case.valid, seed=0, **case.fit)
+    assert outputs(case, model, *case.batch(case.valid))["score"] > before + 0.5
     assert run.monitor == model.monitor().name
     assert f"valid_{run.monitor}" in run.history
 
@@ -204,25 +219,33 @@ def test_a_second_fit_continues(case: Case, model: Model) -> None:
     assert_equal(parameters(model), before)
 
 
-def data_of_each_kind(x: Tensor) -> dict[str, Any]:
-    return {
-        "array": x.numpy(), "float64": x.double(), "shaped": x.reshape(-1, *SHAPE), "pair": (x, torch.arange(len(x))),
-        "mapping": {"x": x}, "torch data set": TensorDataset(x), "data set": pb.data.Dataset(x),
+def data_of_each_kind(x: Tensor, y: Tensor, labelled: bool) -> dict[str, Any]:
+    with_labels = {
+        "pair": (x, y), "float64": (x.double(), y), "arrays": (x.numpy(), y.numpy()), "torch data set":
+        TensorDataset(x, y), "shaped": (x.reshape(-1, *SHAPE), y), "data set": pb.data.Dataset(x, y),
+        "data set and labels": (pb.data.Dataset(x), y), "mapping": {"x": x, "y": y},
     }  # fmt: skip
+    without = {
+        "array": x.numpy(), "float64 alone": x.double(), "torch data set alone": TensorDataset(x),
+        "data set alone": pb.data.Dataset(x), "mapping alone": {"x": x},
+    }  # fmt: skip
+    return with_labels | ({} if labelled else without)
 
 
 def test_any_kind_of_data_trains_alike(case: Case, model: Model) -> None:
-    x = case.data.tensor[:40]
-    twins = {kind: copy.deepcopy(model) for kind in data_of_each_kind(x)}
-    model.fit(x, valid=x, epochs=1, batch_size=16, seed=0)
-    for kind, data in data_of_each_kind(x).items():
+    x, y = case.data.tensor[:40], case.data[:40].labels
+    assert y is not None
+    twins = {kind: copy.deepcopy(model) for kind in data_of_each_kind(x, y, case.labelled)}
+    plain = case.batch(40) if case.labelled else x
+    model.fit(plain, valid=plain, epochs=1, batch_size=16, seed=0)
+    for kind, data in data_of_each_kind(x, y, case.labelled).items():
         twins[kind].fit(data, valid=data, epochs=1, batch_size=16, seed=0)
         assert_equal(state(twins[kind]), state(model))
 
 
 def test_a_stream_of_batches_trains(case: Case, model: Model) -> None:
     before = parameters(model)
-    model.fit(DataLoader(TensorDataset(case.data.tensor[:40]), batch_size=16), epochs=1, seed=0)
+    model.fit(DataLoader(TensorDataset(*case.batch(40)), batch_size=16), epochs=1, seed=0)
     assert_all_changed(before, parameters(model))
 
 
@@ -231,67 +254,68 @@ def test_single_examples_and_odd_batches(case: Case, model: Model, count: int) -
     own = {name for name, part in model.named_modules() if isinstance(part, nn.BatchNorm1d)}
     if count == 1 and own:
         pytest.skip("batch normalization itself cannot train on one example")
-    x = case.data.tensor[:count]
-    model.fit(x if not own else case.data.tensor[:6], valid=x, epochs=1, batch_size=4 if own else 2, seed=0)
+    data = case.data[:count]
+    model.fit(data if not own else case.data[:6], valid=data, epochs=1, batch_size=4 if own else 2, seed=0)
     assert all(tensor.isfinite().all() for tensor in model.parameters())
-    assert all(tensor.isfinite().all() for tensor in outputs(model, x[:1]).values())
+    assert all(tensor.isfinite().all() for tensor in outputs(case, model, *case.batch(1)).values())
 
 
 @pytest.mark.parametrize("particles", [1, 5])
-@pytest.mark.parametrize("ours", [False, True], ids=["Trace_ELBO", "objective"])
+@pytest.mark.parametrize("ours", [False, True], ids=["Pyro", "objective"])
 def test_pyro_trains_it(case: Case, model: Model, ours: bool, particles: int) -> None:
     before = parameters(model)
-    loss: Any = Trace_ELBO(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
+    loss: Any = case.pyro_loss(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
     if ours:
         loss = model.objective()
         loss.num_particles = particles
-    assert np.isfinite(train_with_pyro(model, case.data.tensor[:20], loss))
+    assert np.isfinite(train_with_pyro(case, model, loss=loss))
     assert_all_changed(before, parameters(model))
 
 
 def test_a_second_instance_trains_too(case: Case, model: Model) -> None:
-    second, x = case.make(), case.data.tensor[:20]
-    train_with_pyro(model, x)
+    second = case.make()
+    train_with_pyro(case, model)
     first, before = state(model), parameters(second)
-    train_with_pyro(second, x)
+    train_with_pyro(case, second)
     assert_all_changed(before, parameters(second))
     assert_equal(state(model), first)
 
 
 def test_a_copy_trains_independently(case: Case, model: Model) -> None:
-    x = case.data.tensor[:20]
-    train_with_pyro(model, x)
+    train_with_pyro(case, model)
     twin = copy.deepcopy(model)
     first, before = state(model), parameters(twin)
     assert_equal(state(twin), first)
-    train_with_pyro(twin, x)
+    train_with_pyro(case, twin)
     assert_all_changed(before, parameters(twin))
     assert_equal(state(model), first)
     second = state(twin)
-    train_with_pyro(model, x)
+    train_with_pyro(case, model)
     assert_all_changed({name: first[name] for name in before}, parameters(model))
     assert_equal(state(twin), second)
 
 
 def test_engine_and_pyro_find_the_same_parameters(case: Case, model: Model) -> None:
     found = {id(parameter) for parameter in Programs(model.model, model.guide, model.objective()).parameters()}
-    train_with_pyro(model, case.data.tensor[:20])
+    train_with_pyro(case, model)
     stored = {id(leaf) for _, leaf in pyro.get_param_store().named_parameters()}
     assert found == stored == {id(parameter) for parameter in model.parameters()}
 
 
 def test_double_precision(case: Case, model: Model) -> None:
     model.double().fit(case.data[:40], valid=case.data[40:50], epochs=1, seed=0)
-    x = case.data.tensor[:5].double()
-    assert all(tensor.dtype == torch.float64 for tensor in (*model.parameters(), *outputs(model, x).values()))
-    assert np.isfinite(train_with_pyro(model, x))
+    x, *y = case.batch(5)
+    found = outputs(case, model, x.double(), *y)
+    assert all(tensor.dtype == torch.float64 for tensor in (*model.parameters(), *found.values()))
+    assert np.isfinite(train_with_pyro(case, model, count=5))
     if case.likelihood:
-        assert judge(model, x).value > -float("inf")
+        assert judge(model, case.data[:5].to(dtype=torch.float64)).value > -float("inf")
 
 
-def judge(model: Model, x: Any) -> Estimate:
+def judge(model: Model, x: Any, **labels: Tensor) -> Estimate:
     with pyro.validation_enabled(False):
-        return model.log_likelihood(x) if isinstance(model, pb.RBM) else model.log_likelihood(x, num_samples=50)
+        settings: Any = {} if isinstance(model, pb.RBM) else {"num_samples": 50, **labels}
+        return model.log_likelihood(x, **settings)
 
 
 def test_it_has_an_honest_likelihood_or_says_why_not(case: Case, model: Model) -> None:
@@ -307,8 +331,11 @@ def test_it_has_an_honest_likelihood_or_says_why_not(case: Case, model: Model) -
     assert estimate.value == pytest.approx(estimate.per_example.mean().item(), rel=1e-12)
     assert estimate.direction in ("exact", "lower", "upper")
     assert str(estimate.protocol).startswith(str(case.data.protocol))
-    assert str(judge(model, case.data.tensor[:5]).protocol).startswith("unknown data")
-    assert estimate.value == judge(model, case.data.tensor[10:20].reshape(-1, *SHAPE)).value
+    x, *y = case.batch(case.data[10:20])
+    labels = {"y": y[0]} if y else {}
+    bare = judge(model, x.reshape(-1, *SHAPE), **labels)
+    assert estimate.value == bare.value
+    assert str(bare.protocol).startswith("unknown data")
 
 
 def test_save_and_load(case: Case, model: Model, tmp_path: Path) -> None:
@@ -320,8 +347,9 @@ def test_save_and_load(case: Case, model: Model, tmp_path: Path) -> None:
         assert not any(part.training for part in twin.modules())
         assert torch.equal(torch.get_rng_state(), before), "loading moves the global random state"
         assert_equal(state(twin), state(twin_of))
-        x = case.data.tensor[:5].to(twin_of.dtype)
-        assert_equal(outputs(twin, x), outputs(twin_of, x))
+        x, *y = case.batch(5)
+        x = x.to(twin_of.dtype)
+        assert_equal(outputs(case, twin, x, *y), outputs(case, twin_of, x, *y))
         assert json.loads(json.dumps(twin.config)) == twin.config == model.config
 
 
@@ -341,14 +369,14 @@ def test_load_in_a_new_process(tmp_path: Path) -> None:
         torch.manual_seed(index)
         model = case.make().eval()
         model.save(tmp_path / str(index))
-        wanted[name] = outputs(model, case.data.tensor[:5])["embed"]
+        wanted[name] = model.embed(*case.batch(5))
     script = """
 import sys, torch, probae
 from tests.contracts.models import CASES
 found = {}
 for index, (name, case) in enumerate(CASES.items()):
     model = probae.load(f"{sys.argv[1]}/{index}", **case.own())
-    found[name] = model.embed(case.data.tensor[:5])
+    found[name] = model.embed(*case.batch(5))
 torch.save(found, sys.argv[1] + "/found.pt")
 """
     root = Path(__file__).parents[2]
@@ -374,7 +402,7 @@ BAD: dict[str, Callable[[Tensor], Any]] = {
     "integers": lambda x: x.long(),
     "an array of integers": lambda x: (255 * x).numpy().astype("uint8"),
 }
-DOORS: dict[str, tuple[str, Callable[[Model, Any, Tensor], Any]]] = {
+DOORS: dict[str, tuple[str, Callable[[Model, Any, Any], Any]]] = {
     "fit": ("data", lambda model, bad, good: model.fit(bad, epochs=1)),
     "fit on a pair": ("data", lambda model, bad, good: model.fit((bad, good), epochs=1)),
     "validation": ("valid", lambda model, bad, good: model.fit(good, valid=bad, epochs=1)),
@@ -390,12 +418,13 @@ def test_bad_data_is_refused_before_anything_changes(case: Case, model: Model, d
     argument, use = door
     before, noise, good = state(model), torch.get_rng_state(), case.data.tensor[:10]
     bad = {name: spoil(good) for name, spoil in BAD.items()}
+    rest = case.batch(10) if case.labelled else good
     if case.data is not GREY:
         bad["grey values"] = 0.5 * good
         bad["grey data set"] = GREY[:10]
     for name, value in bad.items():
         with pytest.raises(DataError) as caught:
-            use(model, value, good)
+            use(model, value, rest)
         assert str(caught.value).startswith(f"{argument}: expected "), name
         assert caught.value.argument == argument
     assert_equal(state(model), before)
@@ -406,4 +435,4 @@ def test_bad_batches_of_a_stream_are_refused_by_the_first_step(case: Case, model
     if case.data is GREY:
         pytest.skip("takes any real values")
     with pytest.raises(SiteError, match="'x'"):
-        model.fit([0.5 * case.data.tensor[:10]], epochs=1)
+        model.fit([(0.5 * case.data.tensor[:10], *case.batch(10)[1:])], epochs=1)

@@ -167,12 +167,28 @@ def test_parts_as_objects() -> None:
     assert vae.log_likelihood(torch.randn(3, 12), num_samples=30).value < 0
 
 
-def test_a_vae_without_parameters_in_its_networks() -> None:
-    """The linear pair z = x, x = z has none at all; device and dtype are those of its buffers."""
-    vae = pb.VAE(3, 3, likelihood="normal", guide=Delta(3, "linear"), encoder=nn.Identity(), decoder=nn.Identity())
-    assert (vae.dtype, vae.device.type) == (torch.float32, "cpu")
-    x = torch.randn(5, 3)
-    assert torch.equal(vae.reconstruct(x), x)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"guide": "delta"}, r"guide: expected a guide with a density; got delta. pb.Autoencoder"),
+        ({"guide": Delta(3)}, "guide: expected a guide with a density"),
+        ({"prior": "flat"}, "prior: expected a proper prior; got flat"),
+        ({"prior": "vamp", "guide": "flow"}, "prior: expected one that goes with guide='flow'; got 'vamp'"),
+        ({"prior": "vamp", "latent_dim": (3, 2)}, "prior: expected one that goes with several layers"),
+        ({"prior": "vamp", "num_labels": 2}, "prior: expected one that goes with labels"),
+        ({"prior": "vamp", "num_labels": 2, "labels": "latent"}, "prior: expected one that goes with labels"),
+        ({"likelihood": {"name": "categorical", "categories": 5}}, "12"),
+        ({"network": "conv"}, "data_shape"),
+    ],
+)
+def test_combinations_that_make_no_sense_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        pb.VAE(**{"data_shape": 12, "latent_dim": 3, "hidden": 8, **settings})
+
+
+def test_a_normal_likelihood_learns_its_scale() -> None:
+    assert pb.VAE(12, 3, 8, "normal").config["likelihood"]["learned"] is True
+    assert pb.VAE(12, 3, 8, {"name": "normal"}).config["likelihood"]["learned"] is False
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""What a model knows of labels: how many there are, how often each comes, and, where they are latent, q(y given x)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from probae import checks
+from probae.errors import ArgumentError, DataError
+
+_CERTAIN = 1e3  # in a logit: exp(-1000) is zero also in float64, and zero times 1000 is no NaN
+
+
+class Labels(nn.Module):
+    """Class labels y in {0, ..., num_labels - 1}, -1 where they are unknown, as a condition or as a latent site.
+
+    - As a condition, y is given: the model is p(x, z given y).
+    - As a latent site, p(y) is Categorical(rates) and q(y given x) Categorical(classifier(x)), summed out in the guide
+      by enumeration. A known label takes all of q's mass, so that the ELBO of such an example is that of log p(x, y).
+
+    Args:
+        num_labels: K.
+        classifier: from (N, D) to (N, K) logits where labels are latent; None where they are a condition.
+
+    Attributes:
+        rates: (K,) p(y): the known labels' frequencies in the training data, uniform until `prepare`.
+        known_share: the share of the training data whose label is known, 1 until `prepare`.
+    """
+
+    rates: Tensor
+    known_share: Tensor
+
+    def __init__(self, num_labels: int, classifier: nn.Module | None) -> None:
+        super().__init__()
+        self.num_labels = checks.positive_int("num_labels", num_labels, minimum=2)
+        self.classifier = classifier
+        self.latent = classifier is not None
+        self.register_buffer("rates", torch.full((self.num_labels,), 1 / self.num_labels))
+        self.register_buffer("known_share", torch.ones(()))
+
+    def check(self, argument: str, y: Any, size: int) -> Tensor:
+        """Labels as (size,) int64, from a number for all, a sequence, an array or a tensor.
+
+        Raises:
+            DataError: for another type or shape, or labels outside the range.
+        """
+        if isinstance(y, (int, np.integer)) and not isinstance(y, bool):
+            y = torch.full((size,), int(y))
+        y = torch.as_tensor(y) if isinstance(y, (np.ndarray, list, tuple)) else y
+        if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+            got = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
+            raise DataError(argument, "integer labels", got)
+        if y.shape != (size,):
+            raise DataError(argument, f"labels of shape ({size},), one an example", f"shape {tuple(y.shape)}")
+        lowest = -1 if self.latent else 0
+        if bool((y < lowest).any()) or bool((y >= self.num_labels).any()):
+            known = f"labels from 0 to {self.num_labels - 1}" + (", or -1 where unknown" if self.latent else "")
+            hint = "" if self.latent else "labels='latent' learns from unknown ones (-1) too"
+            raise DataError(argument, known, f"values from {int(y.min())} to {int(y.max())}", hint)
+        return y.to(self.rates.device, torch.int64)
+
+    @torch.no_grad()
+    def prepare(self, y: Tensor) -> None:
+        """Set the rates to the known labels' frequencies, one more of each added, and the share that is known."""
+        known = y[y >= 0]
+        counts = torch.bincount(known, minlength=self.num_labels) + 1.0
+        self.rates.copy_(counts / counts.sum())
+        self.known_share.fill_(max(len(known), 1) / len(y))
+
+    def one_hot(self, y: Tensor) -> Tensor:
+        """(..., K) of the parameters' dtype; all zero for -1."""
+        return (y.unsqueeze(-1) == torch.arange(self.num_labels, device=y.device)).to(self.rates.dtype)
+
+    # In the pair.
+
+    def generate(self, y: Tensor | None, size: int, *, observed: bool) -> Tensor:
+        """The labels in a model over `size` examples, as one-hot vectors, inside its plate.
+
+        Args:
+            y: (size,) labels, where they are given.
+            size: number of examples.
+            observed: whether the model was given data, so that y comes with it.
+
+        Raises:
+            DataError: if labels are a condition, and data came without them.
+        """
+        if self.latent:
+            given = None if observed or y is None else self.filled(y)
+            return self.one_hot(pyro.sample("y", dist.Categorical(self.rates), obs=given))
+        if y is None and observed:
+            raise DataError("y", "labels beside the examples: the model is p(x given y)", None)
+        return self.one_hot(self.filled(torch.full((size,), -1, device=self.rates.device)) if y is None else y)
+
+    def infer(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The labels in a guide for examples (N, D), as one-hot vectors, inside its plate."""
+        if not self.latent:
+            return self.generate(y, len(x), observed=True)
+        logits = self.logits(x)
+        if y is not None:
+            logits = torch.where((y >= 0).unsqueeze(-1), _CERTAIN * (self.one_hot(y) - 1), logits)
+        site = pyro.sample("y", dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
+        return self.one_hot(site)
+
+    def filled(self, y: Tensor) -> Tensor:
+        """Labels with the unknown ones drawn from p(y)."""
+        return torch.where(y < 0, torch.multinomial(self.rates, len(y), replacement=True), y)
+
+    # What is known of q(y given x).
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The classifier's logits, (N, K)."""
+        if self.classifier is None:
+            raise ArgumentError("labels", "'latent', where labels are inferred", "'condition'")
+        return self.classifier(x)
+
+    def guess(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Labels for examples (N, D): the given ones, and the most probable where they are unknown.
+
+        Raises:
+            DataError: if labels are a condition and none are given.
+        """
+        if self.latent:
+            best = self.logits(x).argmax(-1)
+            return best if y is None else torch.where(y < 0, best, y)
+        if y is None:
+            raise DataError("y", "labels beside the examples: the model is p(x given y)", None)
+        return y
+
+    def classification(self, weight: float) -> Any:
+        """The penalty -weight * log q(y given x), averaged over the labelled examples, that trains the classifier.
+
+        The ELBO of a labelled example does not contain q(y given x). As a penalty, `(batch, guide_trace) -> (N,)`:
+        `weight` beside the mean over all examples, whatever the share of them that is labelled.
+
+        Source:
+            Kingma et al. 2014 (arXiv 1406.5298), eq. 9.
+        """
+
+        def penalty(batch: Any, guide_trace: Any) -> Tensor:
+            x, y = _pair(batch)
+            if y is None:
+                return x.new_zeros(len(x))
+            log_q = self.logits(x.flatten(1)).log_softmax(-1)
+            return -(weight / self.known_share) * (self.one_hot(y) * log_q).sum(-1)
+
+        return penalty
+
+
+def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
+    if isinstance(batch, Mapping):
+        return batch["x"], batch.get("y")
+    return (batch[0], batch[1] if len(batch) > 1 else None) if isinstance(batch, tuple) else (batch, None)

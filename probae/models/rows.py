@@ -1,0 +1,52 @@
+"""Rows of numbers: what goes into a network and comes out of it, and what a user's pair of data holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from probae.data import Dataset
+from probae.errors import ArgumentError
+
+
+def joined(x: Tensor, label: Tensor | None) -> Tensor:
+    """Rows (..., n) with one-hot labels (..., K) behind them, the batch dimensions of both broadcast: (..., n + K)."""
+    if label is None:
+        return x
+    batch = torch.broadcast_shapes(x.shape[:-1], label.shape[:-1])
+    return torch.cat([x.expand(*batch, -1), label.expand(*batch, -1)], -1)
+
+
+def outputs_of(argument: str, network: nn.Module, inputs: Tensor, size: int) -> Tensor:
+    """Outputs (..., size) for inputs (..., n); the network itself sees (N, n), since not every layer broadcasts."""
+    rows = inputs.reshape(-1, inputs.shape[-1])
+    outputs = network(rows)
+    if not isinstance(outputs, Tensor) or outputs.shape[:1] != rows.shape[:1] or outputs.numel() != len(rows) * size:
+        got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        wanted = f"a module with outputs of shape ({len(rows)}, {size}) for inputs of shape {tuple(rows.shape)}"
+        raise ArgumentError(argument, wanted, got)
+    return outputs.reshape(*inputs.shape[:-1], size)
+
+
+def pair_of(data: Any) -> tuple[Any, Any]:
+    """Examples and labels of what a user calls data; None for labels that are not there."""
+    if isinstance(data, TensorDataset):
+        data = data.tensors
+    if isinstance(data, Mapping):
+        return data.get("x"), data.get("y")
+    if isinstance(data, tuple):
+        return data[0] if data else None, data[1] if len(data) > 1 else None
+    return data, data.labels if isinstance(data, Dataset) else None
+
+
+def labelled(x: Dataset | Tensor | np.ndarray, y: Tensor) -> Dataset:
+    """Examples as a data set with these labels, whatever labels it had."""
+    data = copy(x) if isinstance(x, Dataset) else Dataset(x)
+    data.labels = y.to(data.device)
+    return data
