@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from probae import checks
 from probae.errors import ArgumentError, DataError
-from probae.plots.style import COLOURS, GREY, axes_or_new, tidy
+from probae.plots.style import COLOURS, GREY, axes_or_new, name_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,12 +52,12 @@ def learning_curves(
     losses = {name for name in names if name.endswith("loss")}
     negated = losses if len(losses) < len(names) else set()
     ax = tidy(axes_or_new(ax, 5.5, 3.4))
-    for name, colour in zip(names, _cycle(len(names)), strict=True):
-        _draw(ax, points[name], name, colour, name in negated)
+    for name in names:
+        _draw(ax, points[name], name, _colour(history, name), name in negated)
     if best_epoch is not None:
         _mark(ax, checks.positive_int("best_epoch", best_epoch, minimum=0))
-    ax.set(xlabel="epoch", ylabel=ylabel)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    name_axes(ax, "epoch", ylabel)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     ax.legend(frameon=False, fontsize="small")
     return ax
 
@@ -68,7 +68,7 @@ def _columns(history: History, columns: Sequence[str] | None) -> list[str]:
         raise DataError("history", "a mapping with 'epoch' and at least one other column", got)
     others = [name for name in history if name != "epoch"]
     if columns is None:
-        return [name for name in others if name.startswith(("train_", "valid_"))] or others
+        return [name for name in others if _is_result(name)] or others
     if isinstance(columns, str) or not columns:
         raise ArgumentError("columns", "a non-empty list of column names", repr(columns))
     return [checks.choice("columns", name, others) for name in columns]
@@ -90,16 +90,25 @@ def _is_number(value: Any) -> bool:
 
 def _draw(ax: Axes, points: list[tuple[float, float]], name: str, colour: str, negated: bool) -> None:
     sign, marker = (-1 if negated else 1), ("o" if len(points) <= 15 else "")
-    label = ("−" if negated else "") + name.replace("_", " ")
+    label = ("−" if negated else "") + name.replace("_", " ").replace("elbo", "ELBO")
     xs, ys = zip(*((epoch, sign * value) for epoch, value in points), strict=True)
     ax.plot(xs, ys, color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=label)
 
 
 def _mark(ax: Axes, epoch: int) -> None:
     ax.axvline(epoch, color=GREY, linewidth=1, linestyle=(0, (2, 2)), zorder=0)
+    left, right = ax.get_xlim()
+    share = (epoch - left) / (right - left)
+    side: Any = "left" if share < 0.2 else "right" if share > 0.8 else "center"  # within the axes
     transform = ax.get_xaxis_transform()  # epochs across, shares of the height up
-    ax.text(epoch, 1.01, f"best: epoch {epoch}", transform=transform, ha="center", fontsize="small", color=GREY)
+    ax.text(epoch, 1.01, f"best: epoch {epoch}", transform=transform, ha=side, fontsize="small", color=GREY)
 
 
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+def _colour(history: History, name: str) -> str:
+    """The same in every picture of one history, whatever else is drawn."""
+    columns = sorted((other for other in history if other != "epoch"), key=lambda other: not _is_result(other))
+    return COLOURS[columns.index(name) % len(COLOURS)]
+
+
+def _is_result(name: str) -> bool:
+    return name.startswith(("train_", "valid_"))

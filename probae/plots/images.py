@@ -6,12 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 import matplotlib
+import numpy as np
 import torch
 from torch import Tensor
 
-from probae.errors import DataError
+from probae.errors import ArgumentError, DataError
 from probae.plots.style import axes_or_new, picture
-from probae.plots.tiling import as_images, columns, enlarge, figure_size, gap_width, tile
+from probae.plots.tiling import as_images, columns, enlarge, figure_size, gap_width, paint, shades, stretched, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,21 +25,24 @@ def image_grid(
     cols: int | None = None,
     *,
     padding: float = 0.07,
+    limits: tuple[float, float] | None = None,
     scale: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """Images side by side, such as samples of a model.
 
     Args:
-        x: (N, D), (N, H, W) or (N, C, H, W), one or three channels, values in [0, 1].
+        x: (N, D), (N, H, W) or (N, C, H, W), one or three channels, values in [0, 1] unless told otherwise.
         data_shape: (H, W) or (C, H, W); may be left out for shaped images and for D = H * H.
         rows, cols: of the grid, a near square by default; when both are given, the first rows * cols are shown.
         padding: width of the gaps, as a share of an image's width.
+        limits: the values that are black and white; those beyond are drawn as these.
         scale: stretch each image from its own minimum to its own maximum, whatever its values.
         ax: where to draw; None makes a new figure.
 
     Raises:
-        DataError: for another shape, NaN, or values outside [0, 1] without `scale`.
+        DataError: for another shape, NaN, or values outside [0, 1] without `limits` or `scale`.
+        ArgumentError: for both of these.
 
     Example:
         >>> import probae as pb, torch
@@ -46,14 +50,24 @@ def image_grid(
     """
     images = as_images("x", x, data_shape)
     shown, cols = columns(len(images), rows, cols)
-    images = enlarge(images[:shown])
-    if not scale and not (float(images.min()) >= 0 and float(images.max()) <= 1):
-        got = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
-        raise DataError("x", "values in [0, 1]", got, "With scale=True each image is stretched over its own range")
-    grid = tile(images, cols, gap_width(images, padding), normalize=scale, scale_each=scale)
+    images = _toned(enlarge(images[:shown]), limits, scale)
+    grid = tile(images, cols, gap_width(images, padding))
     ax = axes_or_new(ax, *figure_size(grid, cols))
-    ax.imshow(grid, interpolation="nearest")
-    return picture(ax)
+    return picture(ax, paint(grid, images.shape[1]))
+
+
+def _toned(images: Tensor, limits: tuple[float, float] | None, scale: bool) -> Tensor:
+    """`images` in [0, 1], as asked for."""
+    if scale and limits is not None:
+        raise ArgumentError("limits", "None beside scale=True, which stretches each image", repr(limits))
+    if scale:
+        return stretched(images)
+    if limits is not None:
+        return shades(images, limits)
+    if not (float(images.min()) >= 0 and float(images.max()) <= 1):
+        hint = "limits=(0, 1) cuts off what lies beyond; with scale=True each image is stretched over its own range"
+        raise DataError("x", "values in [0, 1]", f"{float(images.min()):.3g} to {float(images.max()):.3g}", hint)
+    return images
 
 
 def reconstructions(
@@ -86,14 +100,13 @@ def reconstructions(
     if above.shape != below.shape:
         raise DataError("reconstructed", f"images like x, {tuple(above.shape)}", tuple(below.shape))
     low, high = min(0.0, float(above.min())), max(1.0, float(above.max()))
-    above, below = (enlarge((images.clamp(low, high) - low) / (high - low)) for images in (above, below))
-    line = above.new_ones((*above.shape[:2], gap_width(above, 0.04), above.shape[3]))
+    above, below = (enlarge(shades(images, (low, high))) for images in (above, below))
+    line = above.new_full((*above.shape[:2], gap_width(above, 0.04), above.shape[3]), math.nan)
     pairs = torch.cat([above, line, below], dim=2)
     _, cols = columns(len(pairs), None, cols, aspect=2.0)
-    grid = tile(pairs, cols, gap_width(pairs, padding))
-    ax = axes_or_new(ax, *figure_size(grid, cols))
-    ax.imshow(grid, interpolation="nearest")
-    return picture(ax, "above: original, below: its reconstruction")
+    grid = tile(pairs, cols, gap_width(pairs, padding), between=math.inf)
+    ax = axes_or_new(ax, *figure_size(grid, cols, lines=1))
+    return picture(ax, paint(grid, pairs.shape[1]), "each original above its reconstruction")
 
 
 def filters(
@@ -130,8 +143,9 @@ def filters(
     shown, cols = columns(len(images), rows, cols)
     largest = images.abs().amax(dim=(1, 2, 3), keepdim=True)
     scaled = enlarge(images / torch.where(largest > 0, largest, 1.0))
-    grid = tile(scaled[:shown], cols, gap_width(scaled, padding), line=math.nan)[..., 0]
-    ax = axes_or_new(ax, *figure_size(grid, cols))
-    colours = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
-    ax.imshow(grid, cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
-    return picture(ax, "red: positive, blue: negative\neach on its own scale")
+    grid = tile(scaled[:shown], cols, gap_width(scaled, padding))[..., 0]
+    grid = np.where(np.isinf(grid), 2.0, grid)  # beyond the scale, where the colours have a name for it
+    ax = axes_or_new(ax, *figure_size(grid, cols, lines=2))
+    colours = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75", over="white")
+    caption = "red positive, blue negative; each on its own scale"
+    return picture(ax, grid, caption, cmap=colours, vmin=-1, vmax=1, interpolation_stage="rgba")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 
 from probae.errors import ArgumentError
@@ -27,6 +29,38 @@ def axes_or_new(ax: Any, width: float, height: float) -> Axes:
     return ax
 
 
+def inches(ax: Axes) -> tuple[float, float]:
+    """Width and height of axes, about: a layout may still move them."""
+    box, dpi = ax.get_window_extent(), ax.figure.dpi
+    return float(box.width / dpi), float(box.height / dpi)
+
+
+def area(ax: Axes) -> float:
+    """Of axes, about, in square points, the unit of a marker's size."""
+    width, height = inches(ax)
+    return 72 * 72 * width * height
+
+
+def name_axes(ax: Axes, across: str, up: str) -> Axes:
+    """Labels of both axes, in smaller letters and on more lines where there is little room."""
+    size = "medium" if min(inches(ax)) > 2.2 else "small"
+    ax.set_xlabel(wrapped(across, inches(ax)[0]), fontsize=size, color="black")
+    ax.set_ylabel(wrapped(up, inches(ax)[1]), fontsize=size)
+    return ax
+
+
+def note(ax: Axes, text: str) -> Axes:
+    """A remark in small grey letters above the right end."""
+    ax.set_title(wrapped(text, inches(ax)[0]), fontsize="small", color=GREY, loc="right")
+    return ax
+
+
+def wrapped(text: str, width: float) -> str:
+    """A text in small letters with its lines broken, so that none is longer than `width` inches, about."""
+    letters = max(8, round(16 * width))
+    return "\n".join(textwrap.fill(line, letters, break_long_words=False) for line in text.split("\n"))
+
+
 def tidy(ax: Axes) -> Axes:
     """Two spines, a faint grid behind the data, small grey ticks."""
     ax.spines[["top", "right"]].set_visible(False)
@@ -37,9 +71,11 @@ def tidy(ax: Axes) -> Axes:
     return ax
 
 
-def picture(ax: Axes, caption: str = "") -> Axes:
-    """No spines and no ticks around an image; `caption` in small grey letters below it."""
+def picture(ax: Axes, image: np.ndarray, caption: str = "", **options: Any) -> Axes:
+    """An image without spines and ticks; `caption` in small grey letters below it."""
+    # Neither uneven pixels where it is enlarged a little, nor vanishing lines where it is made smaller.
+    ax.imshow(image, interpolation="antialiased", **options)
     ax.spines[:].set_visible(False)
     ax.set(xticks=[], yticks=[])
-    ax.set_xlabel(caption, fontsize="small", color=GREY)
+    ax.set_xlabel(wrapped(caption, inches(ax)[0]), fontsize="small", color=GREY)
     return ax

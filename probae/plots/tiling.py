@@ -6,10 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.colors import to_rgb
 from torch import Tensor
 
 from probae import checks
 from probae.errors import ArgumentError, DataError
+
+LINE = "#9ebcd6"
 
 
 def as_images(argument: str, x: Any, data_shape: Any = None) -> Tensor:
@@ -68,14 +72,46 @@ def enlarge(images: Tensor) -> Tensor:
     return images.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
 
 
-def tile(images: Tensor, cols: int, gap: int, line: float = 1.0, **options: Any) -> np.ndarray:
-    """(N, C, H, W) images as one (H', W', 3) array, `gap` pixels of grey value `line` between them and none around."""
+def tile(images: Tensor, cols: int, gap: int, between: float = math.nan) -> np.ndarray:
+    """(N, C, H, W) images as one (H', W', 3) array in reading order, without a frame.
+
+    The `gap` pixels between tiles are NaN, or as told, and infinite is what the last row leaves free.
+    """
     from torchvision.utils import make_grid  # slow to import
 
-    grid = make_grid(images.float(), nrow=cols, padding=gap, pad_value=line, **options)
+    grid = make_grid(images.float(), nrow=cols, padding=gap, pad_value=between)
     if len(images) > 1 and gap:  # a single image comes back without a frame
         grid = grid[:, gap:-gap, gap:-gap]
+    if last := len(images) % cols:
+        height, width = images.shape[2:]
+        grid[:, -height:, last * (width + gap) - gap :] = math.inf
     return grid.permute(1, 2, 0).numpy()
+
+
+def paint(grid: np.ndarray, channels: int) -> np.ndarray:
+    """A tiled picture of images with so many channels: lines where it is NaN, white where it is infinite.
+
+    Lines between colour images are white. Those between grey ones are not, so that they show where white ends.
+    """
+    line = np.array(to_rgb(LINE if channels == 1 else "white"), dtype=np.float32)
+    return np.where(np.isinf(grid), np.float32(1), np.where(np.isnan(grid), line, grid))
+
+
+def shades(images: Tensor, limits: Any) -> Tensor:
+    """`images` from `limits`, the values of black and white, to [0, 1]; what lies beyond is cut off."""
+    try:
+        low, high = (checks.real("limits", value) for value in limits)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("limits", "two numbers (low, high)", repr(limits)) from error
+    if low >= high:
+        raise ArgumentError("limits", "low below high", repr(limits))
+    return (images.clamp(low, high) - low) / (high - low)
+
+
+def stretched(images: Tensor) -> Tensor:
+    """(N, C, H, W) images, each from its own range to [0, 1]; what is constant becomes 0."""
+    low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
+    return (images - low) / torch.where(high > low, high - low, 1.0)
 
 
 def gap_width(images: Tensor, padding: float) -> int:
@@ -83,8 +119,13 @@ def gap_width(images: Tensor, padding: float) -> int:
     return round(checks.real("padding", padding, low=0) * images.shape[-1])
 
 
-def figure_size(picture: np.ndarray, cols: int, tile_width: float = 0.6) -> tuple[float, float]:
-    """Inches for a tiled picture: `tile_width` a tile, but no figure narrower than 2.4 or wider than 10."""
+def figure_size(
+    picture: np.ndarray, cols: int, tile_width: float = 0.6, lines: int = 0, beside: float = 0.0
+) -> tuple[float, float]:
+    """Inches for a tiled picture with `lines` of text below and `beside` inches of it beside.
+
+    Each tile is `tile_width` wide, but no picture is narrower than 2.4 or wider than 10.
+    """
     height, width = picture.shape[:2]
     inches = min(10.0, max(2.4, cols * tile_width))
-    return inches, min(12.0, max(1.0, inches * height / width))
+    return inches + beside, min(12.0, max(1.0, inches * height / width)) + 0.17 * lines

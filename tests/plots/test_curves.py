@@ -24,7 +24,7 @@ def curves(*args: object, **options: object) -> dict[str, list[tuple[float, floa
 def test_losses_are_negated_beside_bounds_and_gaps_are_left_out() -> None:
     assert curves(HISTORY) == {
         "−train loss": [(1, -30), (2, -27), (3, -25), (4, -24)],
-        "valid elbo": [(1, -31), (4, -26)],
+        "valid ELBO": [(1, -31), (4, -26)],
     }
 
 
@@ -42,6 +42,16 @@ def test_best_epoch_is_marked_and_axes_have_units() -> None:
     assert [text.get_text() for text in ax.texts] == ["best: epoch 4"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "nats per example")
     assert learning_curves(HISTORY, ax=ax) is ax
+
+
+def test_a_column_has_one_colour_in_all_pictures_of_a_history() -> None:
+    def colours(**options: object) -> dict[str, str]:
+        return {line.get_label().lstrip("−"): line.get_color() for line in learning_curves(HISTORY, **options).lines}
+
+    both = colours()
+    assert len(set(both.values())) == 2
+    assert colours(columns=["valid_elbo"]) == {"valid ELBO": both["valid ELBO"]}
+    assert colours(columns=["train_loss", "seconds"])["train loss"] == both["train loss"]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,17 @@ def test_units_follow_the_quantity() -> None:
     assert estimates(log_z).get_xlabel().startswith("log Z (nats;")
 
 
+def test_small_errors_keep_two_digits() -> None:
+    small = {"a": Estimate(-0.00412, stderr=0.0016), "b": Estimate(-3.0, stderr=2.0), "c": Estimate(1.23456)}
+    assert texts(estimates(small)) == ["−0.0041 ± 0.0032", "−3.00 ± 4.00", "1.23"]
+
+
+def test_words_give_way_in_narrow_axes() -> None:
+    ax = estimates(RESULTS, ax=plt.subplots(figsize=(3, 3))[1])
+    assert [text for text in texts(ax) if text not in "→←"] == ["−23.40 ± 1.00", "−25.10 ± 0.20", "−24.00"]
+    assert "\n" in ax.get_xlabel()
+
+
 def test_draws_where_it_is_told() -> None:
     ax = plt.subplots()[1]
     assert estimates(RESULTS, ax=ax) is ax

@@ -53,6 +53,23 @@ def test_flat_and_shaped_images_give_the_same_picture(shape: tuple[int, ...]) ->
     np.testing.assert_array_equal(drawn(image_grid(x.reshape(shape))), drawn(image_grid(x, data_shape=(1, 8, 8))))
 
 
+def test_lines_between_grey_images_are_no_grey_and_what_is_left_over_is_white() -> None:
+    picture = drawn(image_grid(torch.rand(5, 28 * 28).round(), cols=3))
+    lines, rest = picture[:, 28], picture[31:, 61:]
+    assert lines.shape[0] == 58
+    assert np.ptp(lines, axis=1).min() > 0.1
+    assert (rest == 1).all()
+    colour = drawn(image_grid(torch.rand(6, 3, 28, 28) / 2, cols=3))
+    assert (colour[:, 28] == 1).all()
+    assert colour[:28, :28].max() <= 0.5
+
+
+def test_limits_are_black_and_white_and_cut_off_what_lies_beyond() -> None:
+    x = torch.linspace(-3, 5, 784)[None]
+    picture = drawn(image_grid(x, limits=(-1, 3)))
+    np.testing.assert_allclose(picture[..., 0].flatten(), ((x[0] + 1) / 4).clamp(0, 1), atol=1e-6)
+
+
 def test_scale_stretches_each_image_by_itself() -> None:
     x = torch.stack([torch.linspace(-3, 5, 784), torch.linspace(0.4, 0.5, 784)])
     picture = drawn(image_grid(x, scale=True, rows=1, padding=0))
@@ -90,6 +107,10 @@ def test_filters_are_symmetric_about_a_white_zero() -> None:
     assert [np.abs(tile).max() for tile in tiles] == pytest.approx([1, 1, 1, 1, 1, 0])
     image = ax.images[0]
     assert np.isnan(picture[:, 28]).all()  # a gap
+    assert ax.images[0].cmap(np.ma.masked)[:3] == pytest.approx(to_rgb("0.75"), abs=0.01)
+    left_over = drawn(filters(weight[:5], cols=3))[30:, 60:]
+    assert (left_over > 1).all()
+    assert ax.images[0].cmap(2.0)[:3] == (1, 1, 1)
     assert image.get_clim() == (-1, 1)
     red, white, blue = (image.cmap(image.norm(value))[:3] for value in (1, 0, -1))
     assert white == pytest.approx(to_rgb("white"), abs=0.05)
@@ -122,6 +143,9 @@ def test_draws_where_it_is_told() -> None:
         (torch.full((2, 64), 1.5), {}, "x"),
         (torch.rand(2, 64), {"cols": 0}, "cols"),
         (torch.rand(2, 64), {"padding": -1}, "padding"),
+        (torch.rand(2, 64), {"limits": (1, 0)}, "limits"),
+        (torch.rand(2, 64), {"limits": 1}, "limits"),
+        (torch.rand(2, 64), {"limits": (0, 1), "scale": True}, "limits"),
         (torch.rand(2, 64), {"ax": "left"}, "ax"),
     ],
 )

@@ -4,9 +4,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 
-from probae.errors import DataError
+from probae.errors import ArgumentError, DataError
 from probae.plots import latent_scatter
+from probae.plots.style import COLOURS
 
 
 def points(ax: plt.Axes) -> np.ndarray:
@@ -37,13 +39,39 @@ def test_the_same_codes_give_the_same_picture_and_leave_the_random_state() -> No
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_class_has_its_points_and_its_name_and_unknown_ones_lie_below() -> None:
+def test_a_class_has_its_colour_and_its_name_and_unknown_ones_lie_below() -> None:
     z, labels = torch.randn(90, 2), torch.arange(90) % 3 - 1
     ax = latent_scatter(z, labels)
-    for label, collection in zip((-1, 0, 1), ax.collections, strict=True):
-        np.testing.assert_allclose(collection.get_offsets(), z[labels == label], rtol=1e-6)
+    unknown, known = ax.collections
+    np.testing.assert_allclose(unknown.get_offsets(), z[labels < 0], rtol=1e-6)
+    offsets, colours = known.get_offsets(), known.get_facecolors()[:, :3]
+    for label in (0, 1):
+        drawn = {tuple(point) for point in offsets[(colours == to_rgb(COLOURS[label])).all(1)]}
+        assert drawn == {tuple(point) for point in z[labels == label].double().tolist()}
     assert [text.get_text() for text in ax.texts] == ["0", "1"]
     assert "unknown" in ax.get_title(loc="right")
+
+
+def test_no_class_hides_another() -> None:
+    """Sorted data is drawn in a mixed order."""
+    labels = torch.arange(2000) // 1000
+    (points,) = latent_scatter(torch.randn(2000, 2), labels).collections
+    second = (points.get_facecolors()[:, :3] == to_rgb(COLOURS[1])).all(1)
+    assert 400 < second[:1000].sum() < 600
+
+
+def test_lines_of_a_density_enclose_its_mass() -> None:
+    """Of a standard normal, circles of radius sqrt(-2 log(1 - mass))."""
+    z = torch.randn(300, 2)
+    prior = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(2), 1.0), 1)
+    ax = latent_scatter(z, log_density=prior.log_prob)
+    lines = ax.collections[0]
+    radii = [np.linalg.norm(path.vertices, axis=1) for path in lines.get_paths()]
+    for radius, mass in zip(radii, (0.5, 0.9, 0.99), strict=True):
+        np.testing.assert_allclose(radius, np.sqrt(-2 * np.log(1 - mass)), rtol=0.02)
+    assert ax.get_xlim()[0] < -3
+    assert ax.get_xlim()[1] > 3
+    assert ax.get_title(loc="right") == "lines enclose 50%, 90% and 99%"
 
 
 def test_codes_that_do_not_vary_can_be_drawn() -> None:
@@ -66,3 +94,18 @@ def test_errors_name_the_argument(z: object, labels: object, name: str) -> None:
     with pytest.raises(DataError) as error:
         latent_scatter(z, labels)
     assert error.value.argument == name
+
+
+@pytest.mark.parametrize(
+    ("z", "log_density"),
+    [
+        (torch.randn(5, 3), lambda z: z.sum(1)),
+        (torch.randn(5, 2), "normal"),
+        (torch.randn(5, 2), lambda z: z),
+        (torch.randn(5, 2), lambda z: z.sum(1) * torch.nan),
+    ],
+)
+def test_densities_that_cannot_be_drawn_are_named(z: torch.Tensor, log_density: object) -> None:
+    with pytest.raises(ArgumentError) as error:
+        latent_scatter(z, log_density=log_density)
+    assert error.value.argument == "log_density"
