@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import nn
 import probae as pb
 from probae.distributions.likelihoods import Likelihood
 from probae.errors import ArgumentError
-from probae.models import saving
+from probae.models import budget, files, saving
 from probae.models.base import Model
 
 
@@ -57,25 +56,6 @@ def test_saving_again_replaces_the_model_and_nothing_else(tmp_path: Path) -> Non
     assert torch.equal(pb.load(tmp_path).weight, second.weight)
     assert (notes.read_text(), tensors.read_bytes()) == ("mine", b"theirs")
     assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_any_altered_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
-    """400 random changes of one byte to either file: never another model without an error."""
-    model, randomness = vae(), random.Random(0)
-    folder = model.save(tmp_path)
-    refused = 0
-    for path in (folder / "model.json", weights_in(folder)):
-        content = path.read_bytes()
-        for _ in range(200):
-            place = randomness.randrange(len(content))
-            path.write_bytes(content[:place] + bytes([randomness.randrange(256)]) + content[place + 1 :])
-            try:
-                assert same(pb.load(folder), model)
-            except ArgumentError:
-                refused += 1
-        path.write_bytes(content)
-    assert refused > 300
-    assert same(pb.load(folder), model)
 
 
 @pytest.mark.parametrize("keep", [0, 0.1, 0.5, 0.99])
@@ -138,9 +118,9 @@ def test_swapped_weights_are_refused(tmp_path: Path) -> None:
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
     folder = vae().save(tmp_path)
-    alter(folder, lambda settings: settings.update(format=2))
+    alter(folder, lambda settings: settings.update(format=3))
     for use in (pb.load, vae().save):
-        with pytest.raises(ArgumentError, match="folder: expected a model of format 1; got format 2"):
+        with pytest.raises(ArgumentError, match="folder: expected a model of format 2; got format 3"):
             use(folder)
 
 
@@ -167,49 +147,37 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         pb.load(tmp_path / "nothing")
 
 
-class Crash(Exception):
-    """What happens in the middle."""
+@pytest.mark.parametrize("name", ["mkdir", "open"])
+def test_a_folder_that_cannot_be_written_to_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Also where permissions stop nobody, as for the administrator: the system's answer is played."""
+    model, folder, genuine = vae(), tmp_path / "vae", getattr(Path, name)
+
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
+        if name == "mkdir" or "x" in args[0]:
+            raise PermissionError(13, "Permission denied", str(path))
+        return genuine(path, *args, **options)
+
+    monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(ArgumentError, match=r"^folder: expected a folder that can be written to; got .*Permission"):
+        model.save(folder)
+    assert not folder.exists() or not list(folder.iterdir())
 
 
-@pytest.mark.parametrize("step", range(4))
-@pytest.mark.parametrize("there", [True, False], ids=["over a model", "in a new folder"])
-def test_a_crash_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, there: bool) -> None:
-    """At each of the four things that saving does to the disk, before and after doing it."""
-    old, new, folder = vae(), vae(), tmp_path / "vae"
-    if there:
-        old.save(folder)
-    calls = 0
+@pytest.mark.parametrize("name", ["my models/the best one", "Модель №1 – 模型", "a'b\"c", " ", "ende."])
+def test_any_name_of_a_folder_will_do(tmp_path: Path, name: str) -> None:
+    model = vae()
+    assert model.save(tmp_path / name) == tmp_path / name
+    assert same(pb.load(str(tmp_path / name)), model)
 
-    def crashing(function: Callable[..., Any], after: bool) -> Callable[..., Any]:
-        def run(*args: Any, **options: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == step + 1 and not after:
-                raise Crash
-            result = function(*args, **options)
-            if calls == step + 1:
-                raise Crash
-            return result
 
-        return run
-
-    for after in (False, True):
-        calls = 0
-        with monkeypatch.context() as patch:
-            patch.setattr(saving, "save_file", crashing(saving.save_file, after))
-            patch.setattr(saving.os, "replace", crashing(saving.os.replace, after))
-            patch.setattr(Path, "write_text", crashing(Path.write_text, after))
-            with pytest.raises(Crash):
-                new.save(folder)
-        committed = step == 3 and after
-        if there or committed:
-            assert same(pb.load(folder), new if committed else old)
-        else:
-            with pytest.raises(ArgumentError, match=r"^folder: "):
-                pb.load(folder)
-        assert not list(folder.glob(".*")), "something temporary is left"
-    new.save(folder)
-    assert same(pb.load(folder), new)
+@pytest.mark.parametrize("folder", [None, 3, b"folder", "a\0b", "x" * 5000])
+def test_what_is_no_folder_is_named(folder: Any) -> None:
+    for use in (pb.load, vae().save):
+        with pytest.raises(ArgumentError, match=r"^folder: expected ") as raised:
+            use(folder)
+        assert raised.value.argument == "folder"
 
 
 class Own(nn.Module):
@@ -235,7 +203,8 @@ def test_modules_of_ones_own_are_handed_in_again(tmp_path: Path) -> None:
     bad: list[tuple[dict[str, Any], str]] = [
         ({}, "encoder: expected your own module, with which the model was built; got None"),
         ({"encoder": Own(), "decoder": nn.Linear(2, 9)}, "decoder: expected none: the model has its own; got Linear"),
-        ({"encoder": Own(5)}, "(?s)folder: .*size mismatch"),
+        ({"encoder": Own(5)}, r"encoder: expected the module that was saved, with .*\(4,\) as encoder.*; got .*\(5,\)"),
+        ({"encoder": Own().layers}, "encoder: expected the module that was saved, with nothing as encoder.0.bias"),
         ({"encoder": "mine"}, "encoder: expected a torch.nn.Module; got str"),
         ({"encoder": Own(), "coder": Own()}, "coder: expected none"),
     ]
@@ -247,7 +216,7 @@ def test_modules_of_ones_own_are_handed_in_again(tmp_path: Path) -> None:
 def test_tied_weights_can_be_saved(tmp_path: Path) -> None:
     encoder, decoder = nn.Linear(9, 9, bias=False), nn.Linear(9, 9, bias=False)
     decoder.weight = encoder.weight
-    model = pb.VAE(9, 9, likelihood="normal", guide="delta", encoder=encoder, decoder=decoder)
+    model = pb.Autoencoder(9, 9, encoder=encoder, decoder=decoder)
     fresh = nn.Linear(9, 9, bias=False)
     assert same(pb.load(model.save(tmp_path), encoder=fresh, decoder=fresh), model)
 
@@ -275,6 +244,65 @@ def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"model: expected one of .*; got 'Strange'"):
         strange.save(tmp_path / "strange")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_its_configuration_does_not_rebuild_is_not_written(tmp_path: Path) -> None:
+    """Else it would be found out when it is loaded, which is too late."""
+    model = vae()
+    model.encoder = nn.Linear(9, 4)
+    with pytest.raises(ArgumentError, match=r"model: expected a model that its config rebuilds; got VAE with parts"):
+        model.save(tmp_path / "vae")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("extra", [{"more": {1, 2}}, {"more": "x" * 2**20}], ids=["no JSON", "too long"])
+def test_a_configuration_that_could_not_be_read_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
+) -> None:
+    model = vae()
+    config = {**model.config, **extra}
+    monkeypatch.setattr(pb.VAE, "config", property(lambda self: config))
+    monkeypatch.setattr(saving, "_build", lambda name, config, modules: model)
+    with pytest.raises(ArgumentError, match=r"^model: expected a (model whose config holds JSON|configuration of)"):
+        model.save(tmp_path / "vae")
+    assert not list(tmp_path.iterdir())
+
+
+class Noted(nn.Linear):
+    """Its state holds more than tensors."""
+
+    def get_extra_state(self) -> Any:
+        return {"note": "mine"}
+
+    def set_extra_state(self, state: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("make", [lambda: vae(encoder=Noted(9, 4)), lambda: vae().to("meta")], ids=["object", "meta"])
+def test_a_state_that_is_no_numbers_is_not_written(tmp_path: Path, make: Callable[[], pb.VAE]) -> None:
+    with pytest.raises(ArgumentError, match=r"^model: expected a model whose state is tensors with data; got another"):
+        make().save(tmp_path / "vae")
+    assert not list(tmp_path.iterdir())
+
+
+class Counting(nn.Linear):
+    """Keeps a count and a sum, the one in integers and the other in double precision, whatever the model's."""
+
+    def __init__(self) -> None:
+        super().__init__(9, 4)
+        self.register_buffer("count", torch.tensor(2**60 + 1))
+        self.register_buffer("total", torch.tensor(1 / 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("convert", [lambda model: model, lambda model: model.double(), lambda model: model.half()])
+def test_every_tensor_keeps_its_precision(tmp_path: Path, convert: Callable[[pb.VAE], pb.VAE]) -> None:
+    model = convert(vae(encoder=Counting()))
+    loaded = pb.load(model.save(tmp_path), encoder=Counting())
+    assert same(loaded, model)
+    assert {name: x.dtype for name, x in loaded.state_dict().items()} == {
+        name: x.dtype for name, x in model.state_dict().items()
+    }
+    assert loaded.prior.distribution().mean.dtype == model.dtype
 
 
 def test_a_learned_scale_is_saved(tmp_path: Path) -> None:
@@ -313,10 +341,11 @@ def test_a_model_saved_on_a_gpu_loads_on_the_cpu_and_back(tmp_path: Path) -> Non
 
 
 def test_nothing_is_unpickled() -> None:
-    """No module of `saving.py` can: it imports no pickle, and calls no `torch.load`."""
-    tree = ast.parse(Path(saving.__file__).read_text())
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    assert not imported & {"pickle", "dill", "joblib", "shelve", "marshal"}
-    assert not called & {"torch.load", "eval", "exec", "__import__"}
+    """The modules that read models cannot: they import no pickle, and call no `torch.load`."""
+    for module in (saving, files, budget):
+        tree = ast.parse(Path(module.__file__).read_text())
+        imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        assert not imported & {"pickle", "dill", "joblib", "shelve", "marshal"}
+        assert not called & {"torch.load", "eval", "exec", "__import__"}
