@@ -9,12 +9,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CORE := .venv/.installed
 DEV := .venv/.installed-dev
+DOCS := .venv/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types doctest check clean
+.PHONY: help demo test lint types doctest docs tutorials tutorials-short check clean
 
 help:  ## list these commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 demo: $(CORE)  ## train, judge and draw a few models
 	@$(BIN)/python -m probae.demo
@@ -31,10 +32,20 @@ types: $(DEV)  ## basedpyright
 doctest: $(DEV)  ## the examples in docstrings
 	@MPLBACKEND=Agg $(BIN)/python -m pytest -q --doctest-modules probae $(PYTEST_ARGS)
 
-check: test lint types doctest  ## all of the above but the demo
+docs: $(DOCS)  ## the site, in build/docs; warnings are errors
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "The site is at build/docs/index.html"
+
+tutorials: $(DEV)  ## run the tutorials whole and rewrite their notebooks (some minutes)
+	@$(BIN)/python -m tutorials.run
+
+tutorials-short: $(DEV)  ## run the tutorials in a short form, changing nothing
+	@$(BIN)/python -m tutorials.run --short
+
+check: test lint types doctest docs tutorials-short  ## all that a change must pass
 
 clean:  ## remove .venv and what tools leave behind
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv build dist docs/api docs/figures docs/tutorials/*.ipynb .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -54,3 +65,7 @@ $(DEV): pyproject.toml | $(BIN)/python
 	      "(the first time a few GB, a minute or two) ..."
 	@$(PIP) --editable '.[dev]'
 	@touch $(CORE) $@
+
+$(DOCS): pyproject.toml | $(DEV)
+	@$(PIP) --editable '.[dev,docs]'
+	@touch $@

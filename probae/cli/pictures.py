@@ -67,11 +67,17 @@ def show(ax: Any, x: Tensor, data_shape: tuple[int, ...], title: str = "") -> No
     if data_shape == (2,):
         tidy(ax).scatter(*x.T.cpu().numpy(), s=4, color=COLOURS[0], alpha=0.5, linewidths=0)
         ax.set_aspect("equal", adjustable="datalim")
-    elif len(data_shape) == 2:
+    elif len(data_shape) == 2 and _are_categories(x, data_shape):
         plots.sequences(x.clamp(0, 1), data_shape, ax=ax)
     else:
         plots.image_grid(x.clamp(0, 1), data_shape, ax=ax)
     ax.set_title(title)
+
+
+def _are_categories(x: Tensor, data_shape: tuple[int, ...]) -> bool:
+    """Whether each step's values sum to one, or to zero beyond a sequence's end: else they are a grey image's."""
+    sums = x.reshape(-1, data_shape[-1]).sum(-1)
+    return bool(((sums - 1).abs().minimum(sums.abs()) < 1e-3).all())
 
 
 def learning_curves(subject: Subject, path: Path) -> None:
