@@ -33,7 +33,7 @@ class ArgumentError(ProbaeError, ValueError):
 
     def __init__(self, argument: str, expected: str | None = None, got: Any = None, hint: str = "") -> None:
         self.argument, _, _ = argument.partition(":")
-        message = argument  # whole already, where Pyro makes the error anew with the shapes of a trace behind it
+        message = argument.partition("\nTrace Shapes:")[0]  # Pyro makes errors anew, a table of its trace behind them
         if expected is not None:
             message = f"{argument}: expected {expected}; got {got}" + (f". {hint}" if hint else "")
         super().__init__(message)

@@ -48,7 +48,7 @@ class Subject:
     def decoder(self) -> Callable[[Tensor], Any]:
         """The model's `decode`, with the label of the first example where it takes labels and there are some."""
         decode, labels = self.verb("decode"), self.data.labels
-        if labels is None or "y" not in inspect.signature(decode).parameters:
+        if labels is None or getattr(self.model, "labels", None) is None:
             return decode
         return lambda z: decode(z, y=int(labels[0]))
 

@@ -101,7 +101,8 @@ def log_likelihood(
     num_samples = positive_int("num_samples", num_samples)
     chunk_size = positive_int("chunk_size", chunk_size)
     x = _examples(data)
-    known = protocol or (data.protocol if isinstance(data, Dataset) else Protocol())
+    first = data[0] if isinstance(data, tuple) and data else data
+    known = protocol or (first.protocol if isinstance(first, Dataset) else Protocol())
     programs = Programs(model, guide, objective=log_likelihood)  # knows their modules
     with torch.no_grad(), stepping.engine(), programs.mode(training=False), stream(check_seed(seed), x[0].device):
         structure, trace, named = _probe(model, guide, x)
@@ -124,7 +125,8 @@ def log_likelihood(
 
 
 def _examples(data: Any) -> tuple[Tensor, ...]:
-    parts = (data.tensor,) if isinstance(data, Dataset) else data if isinstance(data, tuple) else (data,)
+    given = data if isinstance(data, tuple) else (data,)
+    parts = (part.tensor if isinstance(part, Dataset) else part for part in given)
     parts = tuple(_from_numpy(part) if isinstance(part, np.ndarray) else part for part in parts)
     for part in parts:
         if not isinstance(part, Tensor) or part.dim() == 0 or len(part) == 0:

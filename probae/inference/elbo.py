@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -40,7 +41,8 @@ class ELBO(Objective):
             (Kingma et al. 2016, eq. 15).
         warmup: training steps over which beta rises linearly from zero (Sonderby et al. 2016).
         penalties: callables `(batch, guide_trace) -> (N,)`, or a scalar for a statistic of the batch, added to the
-            loss of each example. `batch` is what the model was called with, a tuple if that was several arguments.
+            loss of each example. `batch` is what the model was called with: one argument, a tuple of several, or a
+            mapping by name if any was given by keyword.
         analytic_kl: False to sample all KL terms.
         baseline: "average", a decaying average for each score-function site, or None.
         vectorize: draw several particles at once along one more plate; False for programs that do not broadcast.
@@ -125,7 +127,7 @@ class ELBO(Objective):
             elbo = self._sampled_elbo(model_trace, guide_trace, beta)
         loss = -elbo if particles == 1 else -elbo / particles
         if self.penalties:
-            batch = args[0] if len(args) == 1 else args or kwargs
+            batch = _batch(model, args, kwargs)
             weight = structure.num_examples(args, kwargs)
             loss = loss + weight * sum(penalty(batch, guide_trace).mean() for penalty in self.penalties)
         return loss
@@ -162,6 +164,13 @@ class ELBO(Objective):
         log_q = scale_and_mask(log_q, site["scale"], site["mask"])
         scored = isinstance(score, Tensor) and score.requires_grad
         return (log_prob(prior) if prior is not None else 0.0) - log_q, score if scored else None
+
+
+def _batch(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What penalties see of a call: all of it, however its arguments were passed."""
+    if not kwargs:
+        return args[0] if len(args) == 1 else args
+    return {**inspect.signature(model).bind_partial(*args).arguments, **kwargs}
 
 
 def _weighted(term: Tensor, weight: Tensor | float) -> Tensor:

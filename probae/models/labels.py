@@ -9,6 +9,7 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from probae import checks
@@ -23,6 +24,7 @@ class Labels(nn.Module):
     - As a condition, y is given: the model is p(x, z given y).
     - As a latent site, p(y) is Categorical(rates) and q(y given x) Categorical(classifier(x)), summed out in the guide
       by enumeration. A known label takes all of q's mass, so that the ELBO of such an example is that of log p(x, y).
+      It is the guide that knows: with another guide, y has to be told to that one.
 
     Args:
         num_labels: K.
@@ -30,11 +32,9 @@ class Labels(nn.Module):
 
     Attributes:
         rates: (K,) p(y): the known labels' frequencies in the training data, uniform until `prepare`.
-        known_share: the share of the training data whose label is known, 1 until `prepare`.
     """
 
     rates: Tensor
-    known_share: Tensor
 
     def __init__(self, num_labels: int, classifier: nn.Module | None) -> None:
         super().__init__()
@@ -42,7 +42,6 @@ class Labels(nn.Module):
         self.classifier = classifier
         self.latent = classifier is not None
         self.register_buffer("rates", torch.full((self.num_labels,), 1 / self.num_labels))
-        self.register_buffer("known_share", torch.ones(()))
 
     def check(self, argument: str, y: Any, size: int) -> Tensor:
         """Labels as (size,) int64, from a number for all, a sequence, an array or a tensor.
@@ -50,28 +49,26 @@ class Labels(nn.Module):
         Raises:
             DataError: for another type or shape, or labels outside the range.
         """
-        if isinstance(y, (int, np.integer)) and not isinstance(y, bool):
-            y = torch.full((size,), int(y))
-        y = torch.as_tensor(y) if isinstance(y, (np.ndarray, list, tuple)) else y
-        if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-            got = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
-            raise DataError(argument, "integer labels", got)
+        if y is None:
+            raise DataError(argument, f"labels: the model is p(x{', y' if self.latent else ' given y'})", None)
+        y = _integers(argument, y)
+        y = y.expand(size) if y.dim() == 0 else y
         if y.shape != (size,):
             raise DataError(argument, f"labels of shape ({size},), one an example", f"shape {tuple(y.shape)}")
         lowest = -1 if self.latent else 0
         if bool((y < lowest).any()) or bool((y >= self.num_labels).any()):
             known = f"labels from 0 to {self.num_labels - 1}" + (", or -1 where unknown" if self.latent else "")
-            hint = "" if self.latent else "labels='latent' learns from unknown ones (-1) too"
+            unknown = not self.latent and bool((y < 0).any())
+            hint = "labels='latent' learns from unknown ones (-1) too" if unknown else ""
             raise DataError(argument, known, f"values from {int(y.min())} to {int(y.max())}", hint)
         return y.to(self.rates.device, torch.int64)
 
     @torch.no_grad()
     def prepare(self, y: Tensor) -> None:
-        """Set the rates to the known labels' frequencies, one more of each added, and the share that is known."""
-        known = y[y >= 0]
-        counts = torch.bincount(known, minlength=self.num_labels) + 1.0
-        self.rates.copy_(counts / counts.sum())
-        self.known_share.fill_(max(len(known), 1) / len(y))
+        """Set the rates, if they are still uniform, to the known labels' frequencies, one more of each added."""
+        if bool((self.rates == self.rates[0]).all()):
+            counts = torch.bincount(y[y >= 0], minlength=self.num_labels) + 1.0
+            self.rates.copy_(counts / counts.sum())
 
     def one_hot(self, y: Tensor) -> Tensor:
         """(..., K) of the parameters' dtype; all zero for -1."""
@@ -88,13 +85,16 @@ class Labels(nn.Module):
             observed: whether the model was given data, so that y comes with it.
 
         Raises:
-            DataError: if labels are a condition, and data came without them.
+            DataError: if labels are a condition, and data came without them; in validated runs, for labels that are
+                none.
         """
+        if y is not None and is_validation_enabled():
+            y = self.check("y", y, size)
         if self.latent:
             given = None if observed or y is None else self.filled(y)
             return self.one_hot(pyro.sample("y", dist.Categorical(self.rates), obs=given))
         if y is None and observed:
-            raise DataError("y", "labels beside the examples: the model is p(x given y)", None)
+            y = self.check("y", None, size)
         return self.one_hot(self.filled(torch.full((size,), -1, device=self.rates.device)) if y is None else y)
 
     def infer(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -103,6 +103,7 @@ class Labels(nn.Module):
             return self.generate(y, len(x), observed=True)
         logits = self.logits(x)
         if y is not None:
+            y = self.check("y", y, len(x)) if is_validation_enabled() else y
             logits = torch.where((y >= 0).unsqueeze(-1), _CERTAIN * (self.one_hot(y) - 1), logits)
         site = pyro.sample("y", dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
         return self.one_hot(site)
@@ -128,15 +129,13 @@ class Labels(nn.Module):
         if self.latent:
             best = self.logits(x).argmax(-1)
             return best if y is None else torch.where(y < 0, best, y)
-        if y is None:
-            raise DataError("y", "labels beside the examples: the model is p(x given y)", None)
-        return y
+        return self.check("y", None, len(x)) if y is None else y
 
     def classification(self, weight: float) -> Any:
-        """The penalty -weight * log q(y given x), averaged over the labelled examples, that trains the classifier.
+        """The penalty that trains the classifier where labels are known, since their ELBO does not contain it:
 
-        The ELBO of a labelled example does not contain q(y given x). As a penalty, `(batch, guide_trace) -> (N,)`:
-        `weight` beside the mean over all examples, whatever the share of them that is labelled.
+        -weight * log q(y given x), averaged over the labelled examples of a batch; zero where it has none. As a
+        penalty, `(batch, guide_trace) -> scalar`, it stands beside the mean loss of all examples of the batch.
 
         Source:
             Kingma et al. 2014 (arXiv 1406.5298), eq. 9.
@@ -145,11 +144,23 @@ class Labels(nn.Module):
         def penalty(batch: Any, guide_trace: Any) -> Tensor:
             x, y = _pair(batch)
             if y is None:
-                return x.new_zeros(len(x))
-            log_q = self.logits(x.flatten(1)).log_softmax(-1)
-            return -(weight / self.known_share) * (self.one_hot(y) * log_q).sum(-1)
+                return x.new_zeros(())
+            log_q = (self.one_hot(y) * self.logits(x.flatten(1)).log_softmax(-1)).sum()
+            return -weight * log_q / (y >= 0).sum().clamp(min=1)
 
         return penalty
+
+
+def _integers(argument: str, y: Any) -> Tensor:
+    if isinstance(y, (int, np.integer, np.ndarray, list, tuple, range)) and not isinstance(y, bool):
+        try:
+            y = torch.as_tensor(np.asarray(y))
+        except (TypeError, ValueError) as error:
+            raise DataError(argument, "integer labels", f"a {type(y).__name__} that is no array of them") from error
+    if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        got = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
+        raise DataError(argument, "integer labels", got)
+    return y
 
 
 def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:

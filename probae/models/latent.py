@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from probae import checks
 from probae.data import Dataset
@@ -138,24 +139,29 @@ class LatentModel(Model, ABC):
         if not isinstance(x, (Dataset, Tensor, np.ndarray)):
             return data  # a stream of batches
         if y is None:
-            raise DataError(argument, "examples with labels, since the model has num_labels", "none with them")
+            wanted = "examples with labels" + (" (-1 where unknown)" if self.labels.latent else "")
+            raise DataError(argument, f"{wanted}, since the model has num_labels", "none with them")
         y = self.labels.check(argument, y, len(self.examples(argument, x)))
-        return labelled(x, y), y
+        if isinstance(data, Mapping):
+            return {**data, "x": labelled(x, y), "y": y}
+        more = data.tensors if isinstance(data, TensorDataset) else data if isinstance(data, tuple) else ()
+        return (labelled(x, y), y, *more[2:])
 
     def prepare(self, data: Data) -> Self:
         """Set what training starts from, where nothing was trained yet.
 
         The decoder's output bias at the data's mean (a decoder of your own is left alone), a learned scale at its
-        spread, what the prior wants to know of it, the labels' rates.
+        spread, what the prior wants to know of it, and the rates of labels (those of a data set, or of a pair).
         """
-        x, bias = self.examples("data", data), self._output_bias()
+        examples, y = pair_of(data)
+        x, bias = self.examples("data", examples), self._output_bias()
         if bias is not None and not bool(bias.any()):
             with torch.no_grad():
                 bias.copy_(self.likelihood.outputs_for(x.mean(0)))
         self.likelihood.prepare(x)
         self.prior.prepare(x)
-        if self.labels is not None and isinstance(data, Dataset) and data.labels is not None:
-            self.labels.prepare(self.labels.check("data", data.labels, len(x)))
+        if self.labels is not None and y is not None:
+            self.labels.prepare(self.labels.check("data", y, len(x)))
         return self
 
     def monitor(self) -> Monitor:
@@ -201,8 +207,10 @@ class LatentModel(Model, ABC):
         checks.finite("z", z)
         with self.evaluating():
             label = None
+            self._refuse_labels(y)
             if self.labels is not None:
-                given = self.labels.check("y", y, z.shape[:-1].numel())
+                flat = y.flatten() if isinstance(y, Tensor) and y.shape == z.shape[:-1] else y
+                given = self.labels.check("y", flat, z.shape[:-1].numel())
                 label = self.labels.one_hot(self.labels.filled(given)).reshape(*z.shape[:-1], -1)
             return self.likelihood.distribution(self._decode(z.to(self.device, self.dtype), label))
 
@@ -234,6 +242,7 @@ class LatentModel(Model, ABC):
             (num_examples, D).
         """
         count = checks.positive_int("num_examples", num_examples)
+        self._refuse_labels(y)
         labels = None if self.labels is None or y is None else self.labels.check("y", y, count)
         with self.evaluating():
             site: Any = poutine.trace(self.model).get_trace(None, labels, num_examples=count).nodes["x"]
@@ -242,8 +251,8 @@ class LatentModel(Model, ABC):
     def log_likelihood(self, data: Data, method: str = "importance", *, y: Any = None, **options: Any) -> Estimate:
         """Estimate the mean log p(x) by importance sampling from the guide; see `pb.log_likelihood`.
 
-        Where labels are a condition, that of log p(x given y), and the protocol says so; where they are latent, labels
-        are summed out as the other latent variables are, whether the data has some or not.
+        Where labels are a condition, that of log p(x given y), and the protocol says so; where they are latent, that of
+        log p(x), whether the data has labels or not: they are drawn from the guide like the other latent variables.
 
         Args:
             data: a data set, or a tensor or an array (N, D) or (N, *data_shape).
@@ -259,12 +268,12 @@ class LatentModel(Model, ABC):
         checks.options(options, log_likelihood, without=("model", "guide", "data", "method", "protocol"))
         x, protocol = self.examples("data", data), protocol_of(data)
         given = self._given(data, y)
-        if self.labels is None or self.labels.latent:
-            examples: Any = x
-        elif given is None:
-            raise DataError("y", "labels beside the examples: the model is p(x given y)", None)
-        else:
-            examples, protocol = (x, given), replace(protocol, given="y")
+        examples: Any = x
+        if self.labels is not None and self.labels.latent:
+            self.refuse(y=y)
+        elif self.labels is not None:
+            examples = (x, self.labels.check("y", given, len(x)))
+            protocol = replace(protocol, given="y")
         with self.evaluating():
             return log_likelihood(self.model, self.guide, examples, method=method, protocol=protocol, **options)
 
@@ -281,11 +290,16 @@ class LatentModel(Model, ABC):
 
     def _given(self, x: Any, y: Any) -> Tensor | None:
         """The labels that came with examples, checked: those given, or a data set's where they are a condition."""
+        self._refuse_labels(y)
         if self.labels is None:
             return None
         if y is None and isinstance(x, Dataset) and not self.labels.latent:
             y = x.labels
         return None if y is None else self.labels.check("y", y, len(x))
+
+    def _refuse_labels(self, y: Any) -> None:
+        if self.labels is None and y is not None:
+            raise ArgumentError("y", "None, since the model has no labels (num_labels=)", type(y).__name__)
 
     def _label(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         return None if self.labels is None else self.labels.one_hot(self.labels.guess(x, y))

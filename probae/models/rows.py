@@ -26,7 +26,13 @@ def joined(x: Tensor, label: Tensor | None) -> Tensor:
 def outputs_of(argument: str, network: nn.Module, inputs: Tensor, size: int) -> Tensor:
     """Outputs (..., size) for inputs (..., n); the network itself sees (N, n), since not every layer broadcasts."""
     rows = inputs.reshape(-1, inputs.shape[-1])
-    outputs = network(rows)
+    try:
+        outputs = network(rows)
+    except RuntimeError as error:
+        if "shape" not in str(error) and "size" not in str(error):
+            raise
+        wanted = f"a module for inputs of shape (N, {rows.shape[1]}), one-hot labels included"
+        raise ArgumentError(argument, wanted, f"one that fails on them: {error}") from error
     if not isinstance(outputs, Tensor) or outputs.shape[:1] != rows.shape[:1] or outputs.numel() != len(rows) * size:
         got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         wanted = f"a module with outputs of shape ({len(rows)}, {size}) for inputs of shape {tuple(rows.shape)}"
@@ -35,14 +41,15 @@ def outputs_of(argument: str, network: nn.Module, inputs: Tensor, size: int) -> 
 
 
 def pair_of(data: Any) -> tuple[Any, Any]:
-    """Examples and labels of what a user calls data; None for labels that are not there."""
+    """Examples and labels of what a user calls data; a data set brings its own, None where there are none."""
     if isinstance(data, TensorDataset):
         data = data.tensors
+    x, y = data, None
     if isinstance(data, Mapping):
-        return data.get("x"), data.get("y")
-    if isinstance(data, tuple):
-        return data[0] if data else None, data[1] if len(data) > 1 else None
-    return data, data.labels if isinstance(data, Dataset) else None
+        x, y = data.get("x"), data.get("y")
+    elif isinstance(data, tuple):
+        x, y = (*data, None, None)[:2]
+    return x, x.labels if y is None and isinstance(x, Dataset) else y
 
 
 def labelled(x: Dataset | Tensor | np.ndarray, y: Tensor) -> Dataset:

@@ -14,7 +14,7 @@ from probae.distributions.likelihoods import Likelihood
 from probae.distributions.priors import Prior
 from probae.errors import ArgumentError
 from probae.inference.elbo import ELBO
-from probae.inference.objective import Objective
+from probae.inference.objective import Objective, check_penalties
 from probae.models.base import Data
 from probae.models.latent import LatentModel
 from probae.networks import Network
@@ -103,16 +103,22 @@ class VAE(LatentModel):
         )
         self._check_combination()
 
-    def objective(self, classification: float = 0.1) -> Objective:
+    def objective(self, classification: float = 0.1, **settings: Any) -> Objective:
         """The evidence lower bound; where labels are latent, with the classifier's cross-entropy as a penalty.
+
+        Another objective, given to `fit`, replaces it whole, and leaves the classifier untrained by known labels: for
+        other settings of the bound, `fit(..., objective=vae.objective(beta=0.5))`.
 
         Args:
             classification: weight of the mean cross-entropy of the labelled examples beside the mean loss of all.
+            settings: of `pb.ELBO`.
         """
         weight = checks.real("classification", classification, low=0.0)
-        if self.labels is None or not self.labels.latent:
-            return ELBO()
-        return ELBO(penalties=self.labels.classification(weight))
+        checks.options(settings, ELBO)
+        if self.labels is not None and self.labels.latent:
+            penalties = check_penalties(settings.get("penalties", ()))
+            settings["penalties"] = (*penalties, self.labels.classification(weight))
+        return ELBO(**settings)
 
     def classify(self, x: Data) -> Categorical:
         """q(y given x) of a model whose labels are latent: a distribution of batch shape (N,); `.probs` is (N, K).

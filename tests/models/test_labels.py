@@ -14,6 +14,7 @@ import probae as pb
 from probae.errors import ArgumentError, DataError
 
 D, K = 6, 3
+LONG = torch.tensor([0, 1, 2, 1])
 
 
 def bits(count: int, seed: int = 0) -> Tensor:
@@ -105,7 +106,59 @@ def test_the_penalty_is_the_mean_over_the_labelled_examples() -> None:
     penalty = vae.labels.classification(0.5)((x, y), None)
     known = y >= 0
     expected = 0.5 * torch.nn.functional.cross_entropy(vae.labels.logits(x[known]), y[known])
-    torch.testing.assert_close(penalty.mean(), expected)
+    torch.testing.assert_close(penalty, expected)
+    assert vae.labels.classification(0.5)((x, torch.full_like(y, -1)), None) == 0
+
+
+def test_labels_by_keyword_count_as_much() -> None:
+    vae, x, y = small("latent"), bits(6), torch.tensor([0, -1, 2, 1, -1, 0])
+    losses = []
+    for args, kwargs in (((x, y), {}), ((x,), {"y": y}), ((), {"x": x, "y": y})):
+        torch.manual_seed(0)
+        losses.append(vae.objective(classification=3.0)(vae.model, vae.guide, *args, **kwargs).item())
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_the_objective_takes_the_bound_s_settings() -> None:
+    objective: Any = small("latent").objective(0.5, beta=0.3, num_particles=2)
+    assert (objective.beta.value, objective.num_particles, len(objective.penalties)) == (0.3, 2, 1)
+    assert not small("condition").objective().penalties  # type: ignore[union-attr, operator]
+    with pytest.raises(ArgumentError, match="beta"):
+        small("latent").objective(betta=0.3)
+
+
+def test_a_stream_s_labels_are_checked_by_the_first_step() -> None:
+    for labels, bad in (("condition", LONG - 1), ("latent", LONG + 1), ("latent", LONG.float())):
+        with pytest.raises(DataError, match=r"^y: expected") as caught:
+            small(labels).fit([(bits(4), bad)], epochs=1)
+        assert "Trace Shapes" not in str(caught.value)
+
+
+def test_prepared_rates_stay() -> None:
+    vae, x = pb.VAE(D, 2, 4, num_labels=K), bits(4).float()
+    vae.prepare(pb.data.Dataset(x, LONG))
+    rates = vae.labels.rates.clone()  # type: ignore[union-attr]
+    torch.testing.assert_close(rates, torch.tensor([2.0, 3.0, 2.0]) / 7)
+    vae.prepare((x, torch.zeros(4, dtype=torch.long)))  # type: ignore[arg-type]
+    assert torch.equal(vae.labels.rates, rates)  # type: ignore[union-attr]
+
+
+def test_models_without_labels_refuse_them_in_their_verbs() -> None:
+    vae, x = pb.VAE(D, 2, 4), bits(4).float()
+    for use in (
+        lambda: vae.sample(4, y=1), lambda: vae.embed(x, LONG), lambda: vae.decode(torch.zeros(4, 2), 1),
+        lambda: vae.reconstruct(x, LONG), lambda: vae.log_likelihood(x, y=LONG),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=r"^y: expected None, since the model has no labels \(num_labels=\)"):
+            use()
+    with pytest.raises(ArgumentError, match=r"^y: expected None"):
+        small("latent").log_likelihood(bits(4), y=LONG)
+
+
+def test_a_module_that_does_not_expect_the_label_is_named() -> None:
+    vae = pb.VAE(D, 2, num_labels=K, encoder=torch.nn.Linear(D, 4))
+    with pytest.raises(ArgumentError, match=r"encoder: expected a module for inputs of shape \(N, 9\), one-hot labels"):
+        vae.embed(bits(4).float(), LONG)
 
 
 def test_few_labels_classify_many() -> None:
@@ -154,9 +207,6 @@ def test_labels_by_guess_and_by_request() -> None:
     asked = torch.where(torch.tensor([True, False, True, False]), (best + 1) % K, best)
     mixed = torch.where(torch.tensor([True, False, True, False]), asked, -1)
     torch.testing.assert_close(vae.embed(x, mixed), vae.embed(x, asked))
-
-
-LONG = torch.tensor([0, 1, 2, 1])
 
 
 @pytest.mark.parametrize(
