@@ -1,19 +1,23 @@
 """Kinds of data, from end to end: train a variational autoencoder on each, judge it, draw what it learned.
 
-- shapes: colour images, 3 x 16 x 16, levels of 1/255: convolutional, discretized logistic likelihood, 16 latents.
+- shapes: colour images, 3 x 16 x 16, levels of 1/255: convolutional, discretized logistic likelihood, 16 latents, flow
+  prior.
 - melodies: 16 notes of 8, one-hot: categorical likelihood, 16 latents; the exact log p(x) is known.
-- two_moons: points in the plane: Normal likelihood, 2 latents, flow guide; the exact log p(x) is known.
+- two_moons: points in the plane: Normal likelihood, 2 latents, flow prior; the exact log p(x) is known.
 - digits: 8 x 8 bits with few labels: a tenth of the training labels known, the others inferred.
 
 Protocol: 5,000 training examples (digits: 1,197), Adam down a cosine, the best epoch by the validation ELBO; the test
 log p(x) by importance sampling from the guide, K samples an example. One seed. Pictures go to docs/pictures. Run as
 
     python -m benchmarks.gallery [names] [--effort 1.0]
+
+which replaces the results of those kinds and keeps the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ import matplotlib.pyplot as plt
 import torch
 
 import probae as pb
-from benchmarks.common import write_results
+from benchmarks.common import RESULTS, write_results
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
@@ -30,7 +34,7 @@ PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 def shapes(effort: float) -> tuple[Any, dict[str, Any]]:
     """Samples and reconstructions in colour."""
     data = pb.data.load("shapes")
-    vae = pb.VAE((3, 16, 16), 16, 256, "discretized_logistic", network="conv", activation="silu")
+    vae = pb.VAE((3, 16, 16), 16, 256, "discretized_logistic", prior="flow", network="conv", activation="silu")
     run = vae.fit(data.train, valid=data.valid, **_settings(60, effort))
     figure, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
     pb.plots.image_grid(data.test.tensor[:36], (3, 16, 16), ax=axes[0]).set_title("data")
@@ -56,7 +60,8 @@ def melodies(effort: float) -> tuple[Any, dict[str, Any]]:
 def two_moons(effort: float) -> tuple[Any, dict[str, Any]]:
     """The exact density, and the model's, estimated at each point of the plane."""
     data = pb.data.load("two_moons")
-    vae = pb.VAE(2, 2, (64, 64), "normal", guide="flow", activation="relu")
+    scale = {"name": "normal", "scale": 0.2, "learned": True}  # below the spread, or the latent variables stay unused
+    vae = pb.VAE(2, 2, (64, 64), scale, prior="flow", activation="relu")
     run = vae.fit(data.train, valid=data.valid, **_settings(80, effort))
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     limits = ((-2.6, 2.6), (-2.6, 2.6))
@@ -66,9 +71,10 @@ def two_moons(effort: float) -> tuple[Any, dict[str, Any]]:
         assert estimate.per_example is not None  # noqa: S101 - a log-likelihood has them
         return estimate.per_example
 
-    pb.plots.density(log_prob, data.test.tensor, limits, steps=60, ax=axes[0]).set_title("the model's density, and data")
+    pb.plots.density(log_prob, data.test.tensor, limits, steps=60, ax=axes[0]).set_title("its density, and data", loc="left")
     axes[1].scatter(*vae.sample(1000).T.numpy(), s=5, linewidths=0)
-    axes[1].set(title="drawn from the model", xlim=limits[0], ylim=limits[1], aspect="equal")
+    axes[1].set_title("drawn from the model", loc="left")
+    axes[1].set(xlim=limits[0], ylim=limits[1], aspect="equal")
     return figure, _results(run, vae.log_likelihood(data.test, num_samples=1000), data.test)
 
 
@@ -80,7 +86,7 @@ def digits(effort: float) -> tuple[Any, dict[str, Any]]:
     run = vae.fit(few, valid=data.valid, objective=vae.objective(classification=0.5), **_settings(100, effort))
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.5), layout="constrained")
     labels = torch.arange(10).repeat_interleave(10)
-    pb.plots.image_grid(vae.sample(100, y=labels, mean=True), cols=10, ax=axes[0]).set_title("a row a label, by request")
+    pb.plots.image_grid(vae.sample(100, y=labels, mean=True), cols=10, ax=axes[0]).set_title("a row a label")
     pb.plots.latent_scatter(vae.embed(data.test), data.test.labels, ax=axes[1]).set_title("style: codes of test digits")
     accuracy = (vae.classify(data.test).probs.argmax(-1) == data.test.labels).float().mean()
     results = _results(run, vae.log_likelihood(data.test, num_samples=1000), data.test)
@@ -106,9 +112,11 @@ def main() -> None:
     for name in given.names or KINDS:
         torch.manual_seed(0)
         figure, results[name] = KINDS[name](given.effort)
-        figure.savefig(given.output / f"{name}.png", dpi=90)
+        figure.savefig(given.output / f"{name}.png", dpi=90, bbox_inches="tight")
         print(name, results[name], flush=True)
-    print(write_results(given.name, {"protocol": {"description": __doc__, "effort": given.effort}, **results}))
+    path = RESULTS / f"{given.name}.json"
+    others = json.loads(path.read_text())["results"] if path.exists() else {}
+    print(write_results(given.name, {**others, **results, "protocol": {"description": __doc__}}))
 
 
 def _settings(epochs: int, effort: float) -> dict[str, Any]:
@@ -119,7 +127,8 @@ def _results(run: pb.Run, estimate: pb.Estimate, test: pb.data.Dataset) -> dict[
     fields = ("value", "stderr", "stderr_data", "direction", "ess", "khat", "reliable", "reason")
     truth = None if test.true_log_prob is None else float(test.true_log_prob.mean())
     return {
-        "seconds": run.seconds, "best_epoch": run.best_epoch, "protocol": str(estimate.protocol), "ceiling": truth,
+        "epochs": run.epochs, "seconds": run.seconds, "best_epoch": run.best_epoch, "protocol": str(estimate.protocol),
+        "ceiling": truth,
         **{field: getattr(estimate, field) for field in fields},
     }  # fmt: skip
 

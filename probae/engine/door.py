@@ -13,7 +13,7 @@ from probae.checks import choice, positive_int, real
 from probae.data import Dataset
 from probae.engine.callbacks import Callback
 from probae.engine.loggers import Logger
-from probae.engine.monitor import Monitor, elbo_monitor
+from probae.engine.monitor import Monitor, bound_monitor
 from probae.engine.programs import Programs
 from probae.errors import ArgumentError
 from probae.inference.elbo import ELBO
@@ -71,13 +71,15 @@ def above_zero(argument: str, given: Any) -> float | None:
     return None if given is None else real(argument, given, low=0.0, open_low=True)
 
 
-def monitor(given: Any, valid: Any, model: Callable[..., Any], guide: Callable[..., Any]) -> Monitor | None:
-    """A monitor, the plain ELBO by default; none without validation data."""
+def monitor(
+    given: Any, valid: Any, model: Callable[..., Any], guide: Callable[..., Any], objective: Any
+) -> Monitor | None:
+    """A monitor, by default the plain ELBO, or the bound that `IWAE` trains; none without validation data."""
     if not isinstance(given, (Monitor, type(None))):
         raise ArgumentError("monitor", "a pb.Monitor", repr(given))
     if valid is None and given is not None:
         raise ArgumentError("monitor", "validation data beside it (valid=)", "none")
-    return elbo_monitor(model, guide) if given is None and valid is not None else given
+    return bound_monitor(model, guide, objective) if given is None and valid is not None else given
 
 
 def patience(given: Any, monitor: Monitor | None) -> int | None:

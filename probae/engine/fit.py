@@ -70,7 +70,7 @@ def fit(
         schedule: factor on the learning rate: "constant", "linear" (down to zero), "cosine", or a function of the
             progress in [0, 1].
         clip_norm: largest norm of the gradient.
-        monitor: what validation evaluates; the plain ELBO by default.
+        monitor: what validation evaluates; by default the plain ELBO, or beside `pb.IWAE` the bound that it trains.
         patience: stop after this many epochs without a better monitor.
         max_time: seconds of wall-clock time; the schedule then runs over the time.
         device: where to train; by default where the modules' parameters are, without modules where the data is.
@@ -111,7 +111,7 @@ def fit(
         check_state(resume)
     programs = Programs(model, guide, objective)
     place, dtype = door.device(device, programs, data), door.dtype(precision)
-    judge = door.monitor(monitor, valid, model, guide)
+    judge = door.monitor(monitor, valid, model, guide, objective)
     settings: dict[str, Any] = {
         "epochs": door.epochs(epochs, max_time),
         "max_time": door.above_zero("max_time", max_time),

@@ -15,6 +15,7 @@ from probae.engine.programs import Programs
 from probae.engine.randomness import stream
 from probae.inference import stepping
 from probae.inference.elbo import ELBO
+from probae.inference.iwae import IWAE
 from probae.inference.objective import Objective
 
 _SEED = 2_718_281
@@ -65,8 +66,16 @@ def mean_over(batches: Iterable[Batch], score: Callable[[Batch], Tensor]) -> Ten
     return torch.as_tensor(total / max(count, 1))
 
 
-def elbo_monitor(model: Callable[..., Any], guide: Callable[..., Any], objective: Objective | None = None) -> Monitor:
-    """The plain evidence lower bound: beta 1, no penalties. The default for a pair that declares no monitor."""
+def elbo_monitor(
+    model: Callable[..., Any], guide: Callable[..., Any], objective: Objective | None = None, name: str = "elbo"
+) -> Monitor:
+    """The plain evidence lower bound: beta 1, no penalties. The default for a pair that declares no monitor.
+
+    Args:
+        model, guide: the pair.
+        objective: another bound than the plain one.
+        name: of that.
+    """
     elbo = (objective or ELBO()).eval()
 
     def score(batch: Batch) -> Tensor:
@@ -74,4 +83,14 @@ def elbo_monitor(model: Callable[..., Any], guide: Callable[..., Any], objective
         examples = structure.num_examples(batch.args, batch.kwargs) if structure else batch.num_examples
         return -loss / examples
 
-    return Monitor("elbo", lambda batches: mean_over(batches, score))
+    return Monitor(name, lambda batches: mean_over(batches, score))
+
+
+def bound_monitor(model: Callable[..., Any], guide: Callable[..., Any], objective: Any) -> Monitor:
+    """The bound by which a run is judged: the plain ELBO, but what `IWAE` trains where that is the objective.
+
+    A guide that serves K particles need not serve one: the ELBO of such a run falls while its likelihood rises.
+    """
+    if not isinstance(objective, IWAE):
+        return elbo_monitor(model, guide)
+    return elbo_monitor(model, guide, IWAE(objective.num_particles, vectorize=objective.vectorize), "iwae")

@@ -23,7 +23,7 @@ from probae.data import Dataset
 from probae.data.protocol import Protocol
 from probae.engine.batches import Batch
 from probae.engine.fit import fit
-from probae.engine.monitor import Monitor, elbo_monitor
+from probae.engine.monitor import Monitor, bound_monitor, elbo_monitor
 from probae.engine.randomness import check_seed, stream
 from probae.engine.run import Run
 from probae.errors import ArgumentError, DataError, SiteError
@@ -119,7 +119,10 @@ class Model(nn.Module, ABC):
         return ELBO()
 
     def monitor(self) -> Monitor:
-        """What `fit` judges validation data by unless told otherwise; higher is better."""
+        """What `fit` judges validation data by unless told otherwise; higher is better.
+
+        Where it is the ELBO, `fit` takes what `pb.IWAE` trains instead, if that is the objective.
+        """
         return elbo_monitor(self.model, self.guide)
 
     # What a model can do.
@@ -255,10 +258,15 @@ class Model(nn.Module, ABC):
     def _any_tensor(self) -> Tensor:
         return next(x for x in itertools.chain(self.parameters(), self.buffers()) if x.is_floating_point())
 
+    def _judge(self, objective: Any) -> Monitor:
+        """The model's monitor; where that is the plain ELBO, the bound that the objective asked for trains."""
+        own = self.monitor()
+        return bound_monitor(self.model, self.guide, objective) if own.name == "elbo" else own
+
     def _settings(self, given: dict[str, Any], *, monitored: bool) -> dict[str, Any]:
         """What `pb.fit` is told: the model's own choices where nothing else was asked."""
         own = {"objective": self.objective(), "precision": _PRECISIONS.get(self.dtype)}
-        own |= {"monitor": self.monitor()} if monitored else {}
+        own |= {"monitor": self._judge(given.get("objective"))} if monitored else {}
         own = {name: value for name, value in own.items() if given.get(name) is None}
         settings = {**self.fit_defaults, **given, **own}
         if given.get("learning_rate") is not None and "optimizer" in self.fit_defaults and "optimizer" not in given:

@@ -204,3 +204,17 @@ def test_objectives_in_eval_mode_have_no_warm_up() -> None:
     assert monitor.selects
     monitor.evaluate([Batch((pairs.data(),), {})])
     assert elbo.beta.steps_taken == 0
+
+
+def test_beside_iwae_validation_judges_by_what_it_trains() -> None:
+    x = (torch.rand(40, 6, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    vae = pb.VAE(6, 2, 8)
+    runs = [vae.fit(x, valid=x, epochs=1, learning_rate=0.0, seed=0, objective=o) for o in (pb.ELBO(), pb.IWAE(50))]
+    assert [run.monitor for run in runs] == ["elbo", "iwae"]
+    elbo, iwae = (run.best for run in runs)
+    assert elbo is not None
+    assert iwae is not None
+    assert iwae > elbo
+    assert pb.fit(vae.model, vae.guide, x, valid=x, epochs=1, objective=pb.IWAE(3, "dreg")).monitor == "iwae"
+    rbm = pb.RBM(6, 3)
+    assert rbm.fit(x, valid=x, epochs=1, objective=pb.IWAE(2)).monitor == rbm.monitor().name
