@@ -513,7 +513,7 @@ for ax, one, (name, truth) in zip(axes, (small, weighted), truths.items(), stric
 # %% [markdown]
 # Both curves come up to the exact value from below. Now look closer.
 #
-# - The ELBO of the second model is *worse* than that of the first, by more than a nat, and its exact likelihood is
+# - The ELBO of the second model is *worse* than that of the first, by about a nat, and its exact likelihood is
 #   *better*, by 0.7 nats. Ranked by their ELBOs the two would come out in the wrong order.
 # - In the first panel the error bar hardly shrinks from K = 1000 to 10,000, where $1/\sqrt{K}$ promises a third: rare,
 #   large weights keep coming. That is what a large $\hat k$ warns of, and the verdict is never *reliable*.

@@ -45,6 +45,13 @@ class Subject:
                 return getattr(self.model, name)
         raise NothingToShow(f"{type(self.model).__name__} has no {', no '.join(names)}")
 
+    def images(self, verb: str) -> Tensor:
+        """What a verb makes of the data, where the examples are images."""
+        found, shape = self.verb(verb)(self.data), self.model.data_shape
+        if len(shape) == 2 and _are_categories(self.data.tensor[:_SHOWN], shape):
+            raise NothingToShow("the examples are sequences, no images")
+        return found
+
     def decoder(self) -> Callable[[Tensor], Any]:
         """The model's `decode`, with the label of the first example where it takes labels and there are some."""
         decode, labels = self.verb("decode"), self.data.labels
@@ -122,14 +129,14 @@ def latent(subject: Subject, path: Path) -> None:
 
 def traversals(subject: Subject, path: Path) -> None:
     """What becomes of one example as each latent dimension moves."""
-    codes = subject.verb("embed")(subject.data)
+    codes = subject.images("embed")
     with canvas(path, size=(6.5, 6.5)) as (ax,):
         plots.traversals(subject.decoder(), codes[0], subject.model.data_shape, codes=codes, ax=ax)
 
 
 def manifold(subject: Subject, path: Path) -> None:
     """What the decoder makes of a latent plane."""
-    decode, codes = subject.decoder(), subject.verb("embed")(subject.data)
+    decode, codes = subject.decoder(), subject.images("embed")
     if codes.shape[1] != 2:
         raise NothingToShow(f"there are {codes.shape[1]} latent dimensions, not two")
     with canvas(path, size=(6.5, 6.5)) as (ax,):

@@ -13,7 +13,7 @@ class Protocol:
         dataset: name of the data set; "unknown" for a bare tensor.
         split: "train", "valid" or "test".
         binarization: "none" (as they are: grey values, or bits from the start), "threshold", "stochastic" (drawn once
-            from `seed`) or "dynamic" (drawn anew at each epoch; validation and test sets are still drawn once from
+            from `seed`) or "dynamic" (drawn anew in each batch; validation and test sets are still drawn once from
             `seed`).
         seed: of the binarization.
         estimator: how the number was estimated, such as "importance".

@@ -79,4 +79,10 @@ def wants_progress(progress: bool | None) -> bool:
     """What was asked; by default whether somebody is looking (a terminal or a notebook)."""
     if progress is not None:
         return progress
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return sys.stderr.isatty() or _in_notebook()
+
+
+def _in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this; that somebody has imported ipykernel does not mean so."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None

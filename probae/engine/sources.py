@@ -43,6 +43,8 @@ def batches(
         data = (data,)
     if isinstance(data, (tuple, Mapping)):
         return Resident(_resident(argument, data, device, dtype), batch_size, seed, device)
+    if isinstance(data, list) and _holds_numbers(data):
+        raise DataError(argument, "a tensor or an array of the numbers", "a list of them", "torch.tensor makes one")
     if isinstance(data, Iterator):
         raise DataError(argument, "an iterable that can be read in each epoch", "an iterator", "Pass a list")
     if length(data) == 0:
@@ -53,6 +55,12 @@ def batches(
         expected = "a data set, a tensor, an array, a pair, a DataLoader or an iterable of batches"
         raise DataError(argument, expected, repr(data)[:80])
     return Stream(data, device, dtype)
+
+
+def _holds_numbers(data: Any) -> bool:
+    while isinstance(data, list) and data:
+        data = data[0]
+    return isinstance(data, (int, float))
 
 
 def check_batch_size(batch_size: Any) -> int | None:

@@ -16,11 +16,13 @@ from probae.plots.style import COLOURS, GREY, axes_or_new, name_axes, tidy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from probae.engine.run import Run
+
 History = Mapping[str, Sequence[float | None]]
 
 
 def learning_curves(
-    history: History,
+    history: History | Run,
     columns: Sequence[str] | None = None,
     *,
     best_epoch: int | None = None,
@@ -32,7 +34,8 @@ def learning_curves(
     Losses (columns whose names end in "loss") are drawn negated beside others, so that both read higher is better.
 
     Args:
-        history: column -> its value at each epoch, None or NaN where there is none; "epoch" holds the epochs.
+        history: of a `pb.Run`, or the run itself: column -> its value at each epoch, None or NaN where there is none;
+            "epoch" holds the epochs.
         columns: which to draw; by default those that begin with "train_" or "valid_", or else all.
         best_epoch: an epoch to mark.
         ylabel: what the columns are measured in.
@@ -47,6 +50,7 @@ def learning_curves(
         >>> history = {"epoch": [1, 2, 3], "train_loss": [30.0, 27.0, 25.5], "valid_elbo": [-29.0, None, -26.2]}
         >>> ax = pb.plots.learning_curves(history, best_epoch=3)
     """
+    history = _history(history)
     names = _columns(history, columns)
     points = {name: _points(history, name) for name in names}
     losses = {name for name in names if name.endswith("loss")}
@@ -60,6 +64,10 @@ def learning_curves(
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     ax.legend(frameon=False, fontsize="small")
     return ax
+
+
+def _history(given: Any) -> History:
+    return getattr(given, "history", given)
 
 
 def _columns(history: History, columns: Sequence[str] | None) -> list[str]:

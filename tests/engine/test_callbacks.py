@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -161,6 +162,9 @@ def test_a_bar_in_a_terminal_or_a_notebook(monkeypatch: pytest.MonkeyPatch) -> N
     assert not wants_progress(False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert not wants_progress(None), "an import alone makes no notebook"
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     assert wants_progress(None)
 
 

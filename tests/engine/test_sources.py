@@ -311,3 +311,9 @@ def test_a_stream_moves_only_tensors() -> None:
     (batch,) = Stream([("name", [X, {"y": Y}])], CPU, None).epoch(0)
     assert batch.args[0] == "name"
     assert batch.args[1][1]["y"] is Y
+
+
+@pytest.mark.parametrize("numbers", [[[0.0, 1.0]], [1, 2], [[[1]]]])
+def test_lists_of_numbers_are_no_batches(numbers: list[Any]) -> None:
+    with pytest.raises(DataError, match=r"^data: expected a tensor or an array of the numbers; got a list of them"):
+        pb.VAE(2, 1, 2).fit(numbers)

@@ -1,7 +1,9 @@
 """Learning curves draw what the history holds, at its epochs, and the right way up."""
 
 import pytest
+import torch
 
+import probae as pb
 from probae.errors import ArgumentError
 from probae.plots import learning_curves
 
@@ -72,3 +74,9 @@ def test_errors_name_the_argument(history: object, options: dict[str, object], n
     with pytest.raises(ArgumentError) as error:
         learning_curves(history, **options)
     assert error.value.argument == name
+
+
+def test_a_run_is_as_good_as_its_history() -> None:
+    run = pb.VAE(4, 1, 2).fit(torch.rand(8, 4).round(), epochs=3, seed=0)
+    one, other = pb.plots.learning_curves(run), pb.plots.learning_curves(run.history)
+    assert [line.get_ydata().tolist() for line in one.lines] == [line.get_ydata().tolist() for line in other.lines]
