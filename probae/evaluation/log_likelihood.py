@@ -16,6 +16,7 @@ from torch import Tensor
 from probae.checks import choice, finite, positive_int
 from probae.data import Dataset
 from probae.data.protocol import Protocol
+from probae.engine.batches import as_tensor
 from probae.engine.programs import Programs
 from probae.engine.randomness import check_seed, stream
 from probae.errors import ArgumentError, DataError, NoLikelihoodError
@@ -127,7 +128,7 @@ def log_likelihood(
 def _examples(data: Any) -> tuple[Tensor, ...]:
     given = data if isinstance(data, tuple) else (data,)
     parts = (part.tensor if isinstance(part, Dataset) else part for part in given)
-    parts = tuple(_from_numpy(part) if isinstance(part, np.ndarray) else part for part in parts)
+    parts = tuple(as_tensor(part) if isinstance(part, np.ndarray) else part for part in parts)
     for part in parts:
         if not isinstance(part, Tensor) or part.dim() == 0 or len(part) == 0:
             got = f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
@@ -137,11 +138,6 @@ def _examples(data: Any) -> tuple[Tensor, ...]:
     if len({len(part) for part in parts}) != 1:
         raise DataError("data", "tensors of equal length", f"lengths {[len(part) for part in parts]}")
     return parts
-
-
-def _from_numpy(array: np.ndarray) -> Tensor:
-    tensor = torch.tensor(array)
-    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
 
 
 def _drawn(program: Callable[..., Any], named: set[str]) -> Callable[..., Any]:

@@ -197,11 +197,15 @@ class Model(nn.Module, ABC):
         return self._plate
 
     def rows(self, x: Tensor) -> Tensor:
-        """The examples of a callable as (N, D), from (N, D) or (N, *data_shape); values are not looked at.
+        """The examples of a callable as (N, D), from (N, D) or (N, *data_shape).
 
         Raises:
-            DataError: for another shape.
+            DataError: for another shape; in validated runs, such as the first step of training, for all that the verbs
+                refuse too.
         """
+        if is_validation_enabled():
+            x = checks.examples("x", x, self.data_shape)
+            self.check("x", x)
         if x.dim() < 2 or x.shape[1:].numel() != self.num_visible:
             raise DataError("x", checks.shape_of_examples(self.data_shape), f"shape {tuple(x.shape)}")
         return x.flatten(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from probae import checks
 from probae.errors import ArgumentError, DataError
+from probae.models.rows import pair_of
 
 _CERTAIN = 1e3  # in a logit: exp(-1000) is zero also in float64, and zero times 1000 is no NaN
 
@@ -142,7 +142,7 @@ class Labels(nn.Module):
         """
 
         def penalty(batch: Any, guide_trace: Any) -> Tensor:
-            x, y = _pair(batch)
+            x, y = pair_of(batch)
             if y is None:
                 return x.new_zeros(())
             log_q = (self.one_hot(y) * self.logits(x.flatten(1)).log_softmax(-1)).sum()
@@ -161,9 +161,3 @@ def _integers(argument: str, y: Any) -> Tensor:
         got = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         raise DataError(argument, "integer labels", got)
     return y
-
-
-def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
-    if isinstance(batch, Mapping):
-        return batch["x"], batch.get("y")
-    return (batch[0], batch[1] if len(batch) > 1 else None) if isinstance(batch, tuple) else (batch, None)

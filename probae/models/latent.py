@@ -69,7 +69,8 @@ class LatentModel(Model, ABC):
     ) -> None:
         super().__init__(data_shape)
         dims = (checks.positive_int("latent_dim", latent_dim), *upper_dims)
-        self.latent_dim, self.latent_dims, self.hidden, self.activation = dims[0], dims, widths(hidden), activation
+        self.latent_dim, self.latent_dims = dims[0], dims
+        self.hidden, self.activation = widths(hidden), activation
         self.likelihood = make("likelihood", likelihood, Likelihood, LIKELIHOODS, self.num_visible)
         self.prior = make("prior", prior, Prior, PRIORS, dims[-1])
         self.prior.attach(self.num_visible)
@@ -77,13 +78,12 @@ class LatentModel(Model, ABC):
         self.family, self.network = layers[0], make("network", network, Network, NETWORKS)
         check_size("likelihood", "dimensions", self.likelihood.num_visible, self.num_visible)
         check_size("prior", "latent variables", self.prior.latent_dim, dims[-1])
-        self.own_modules = tuple(n for n, m in (("encoder", encoder), ("decoder", decoder)) if m is not None)
+        own = {"encoder": encoder, "decoder": decoder}
+        self.own_modules = tuple(name for name, module in own.items() if own_module(name, module))
         self.labels = None if labels is None else Labels(labels[0], self._classifier(*labels))
         context = 0 if self.labels is None else self.labels.num_labels
-        self.encoder = own_module("encoder", encoder) or self._encoder(self.family.num_outputs, context)
-        self.decoder = own_module("decoder", decoder) or self.network.decoder(
-            dims[0] + context, self.data_shape, self.likelihood.num_outputs, hidden=self.hidden, activation=activation
-        )
+        self.encoder = self._encoder(self.family.num_outputs, context) if encoder is None else encoder
+        self.decoder = self._decoder(dims[0] + context) if decoder is None else decoder
         self.upper = UpperLayers(dims, layers, self._between) if upper_dims else None
         if (bias := self._output_bias()) is not None:
             nn.init.zeros_(bias)  # `prepare` knows by it that nothing was trained
@@ -100,12 +100,12 @@ class LatentModel(Model, ABC):
         """
         self.refuse(mask=mask, lengths=lengths)
         self.register()
-        size = num_examples if x is None else x.shape[0]
+        observed = None if x is None else self.rows(x)
+        size = num_examples if observed is None else len(observed)
         with self.plate(size):
             label = None if self.labels is None else self.labels.generate(y, size, observed=x is not None)
             prior = self.prior.distribution(self._posterior)
             z = pyro.sample("z", prior) if self.upper is None else self.upper.generate(prior)
-            observed = None if x is None else self.rows(x)
             return pyro.sample("x", self.likelihood.distribution(self._decode(z, label)), obs=observed)
 
     def guide(
@@ -120,8 +120,8 @@ class LatentModel(Model, ABC):
             raise ArgumentError("x", "examples to encode", None)
         self.refuse(mask=mask, lengths=lengths)
         self.register()
-        with self.plate(x.shape[0]):
-            x = self.rows(x)
+        x = self.rows(x)
+        with self.plate(len(x)):
             label = None if self.labels is None else self.labels.infer(x, y)
             posterior = self.family.distribution(self._encode(x, label))
             return pyro.sample("z", posterior) if self.upper is None else self.upper.infer(posterior)
@@ -314,6 +314,10 @@ class LatentModel(Model, ABC):
     def _encoder(self, num_outputs: int, context: int = 0) -> nn.Module:
         shape, hidden = self.data_shape, self.hidden
         return self.network.encoder(shape, num_outputs, hidden=hidden, activation=self.activation, context=context)
+
+    def _decoder(self, num_inputs: int) -> nn.Module:
+        shape, outputs = self.data_shape, self.likelihood.num_outputs
+        return self.network.decoder(num_inputs, shape, outputs, hidden=self.hidden, activation=self.activation)
 
     def _classifier(self, num_labels: int, role: str) -> nn.Module | None:
         if checks.choice("labels", role, ("condition", "latent")) == "condition":

@@ -29,11 +29,11 @@ def check_size(argument: str, what: str, size: int, wanted: int) -> None:
         raise ArgumentError(argument, f"one over {wanted} {what}", f"one over {size}")
 
 
-def own_module(argument: str, module: Any) -> nn.Module | None:
-    """A user's own module, if there is one."""
+def own_module(argument: str, module: Any) -> bool:
+    """Whether a user brought a module of their own; something else in its place is an error."""
     if module is not None and not isinstance(module, nn.Module):
         raise ArgumentError(argument, "a torch.nn.Module", type(module).__name__)
-    return module
+    return module is not None
 
 
 def widths(hidden: Any) -> tuple[int, ...]:

@@ -103,8 +103,9 @@ class RBM(Model):
         """p(v), the hidden units summed out. Without x, draws by Gibbs sampling. Returns v, (N, D)."""
         self.refuse(mask=mask, lengths=lengths)
         self.register()
-        with self.plate(num_examples if x is None else x.shape[0]):
-            return pyro.sample("x", self.distribution(), obs=None if x is None else self.rows(x))
+        observed = None if x is None else self.rows(x)
+        with self.plate(num_examples if observed is None else len(observed)):
+            return pyro.sample("x", self.distribution(), obs=observed)
 
     def guide(
         self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,

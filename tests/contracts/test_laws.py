@@ -29,7 +29,7 @@ import probae as pb
 from probae.engine.batches import Batch
 from probae.engine.programs import Programs
 from probae.engine.run import Run
-from probae.errors import DataError, NoLikelihoodError, SiteError
+from probae.errors import DataError, NoLikelihoodError
 from probae.evaluation.estimate import Estimate
 from probae.inference.traces import sample_sites
 from probae.models.base import Model
@@ -432,7 +432,11 @@ def test_bad_data_is_refused_before_anything_changes(case: Case, model: Model, d
 
 
 def test_bad_batches_of_a_stream_are_refused_by_the_first_step(case: Case, model: Model) -> None:
-    if case.data is GREY:
-        pytest.skip("takes any real values")
-    with pytest.raises(SiteError, match="'x'"):
-        model.fit([(0.5 * case.data.tensor[:10], *case.batch(10)[1:])], epochs=1)
+    good, *y = case.batch(10)
+    bad: dict[str, Any] = {name: spoil(good) for name, spoil in BAD.items() if "array" not in name}
+    bad |= {"a list": "x"} if case.data is GREY else {"grey values": 0.5 * good}
+    for name, x in bad.items():
+        for train in (model.fit, lambda data, **s: pb.fit(model.model, model.guide, data, **s)):
+            with pytest.raises(DataError) as caught:
+                train([(x, *y)], epochs=1)
+            assert str(caught.value).startswith("x: expected "), name

@@ -572,3 +572,23 @@ def test_impossible_examples_are_noticed() -> None:
     assert estimate.reason == "the weights of 1 examples are all zero, or not finite"
     assert estimate.per_example is not None
     assert estimate.per_example.isfinite().tolist() == [True, False, True]
+
+
+def test_sites_that_model_and_guide_enumerate_are_drawn() -> None:
+    """log p(x) of a mixture whose component both mark; a standard error is below 0.003 nats, six never fail."""
+    infer: Any = {"enumerate": "parallel"}
+    means = torch.tensor([-1.0, 2.0])
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Categorical(torch.tensor([0.3, 0.7])), infer=infer)
+            pyro.sample("x", dist.Normal(means[k], 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("k", dist.Categorical(torch.tensor([0.5, 0.5])), infer=infer)
+
+    x = torch.tensor([0.3, -1.0, 1.5])
+    parts = dist.Normal(means, 1.0).log_prob(x.unsqueeze(-1)) + torch.tensor([0.3, 0.7]).log()
+    estimate = pb.log_likelihood(model, guide, x, num_samples=50_000)
+    assert estimate.value == pytest.approx(parts.logsumexp(-1).mean().item(), abs=0.018)

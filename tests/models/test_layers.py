@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pyro.distributions as dist
 import pytest
@@ -74,6 +75,18 @@ def test_the_sites_and_their_order() -> None:
     assert vae.config["latent_dim"] == [4, 3, 2]
     assert vae.latent_dim == 4
     assert vae.prior.latent_dim == 2
+
+
+def test_each_layer_listens_to_the_one_above(vae: pb.VAE) -> None:
+    """The integral above cannot tell: at random weights what z1 hears moves log p(x) by less than its error."""
+    assert vae.upper is not None
+    with torch.no_grad():
+        trace = poutine.trace(vae.model).get_trace(num_examples=50)
+    network, family = vae.upper.down[0], vae.upper.conditionals[0]
+    expected = family.distribution(network(trace.nodes["z2"]["value"]))  # type: ignore[operator]
+    drawn: Any = trace.nodes["z1"]["fn"]
+    torch.testing.assert_close((drawn.mean, drawn.stddev), (expected.mean, expected.stddev))
+    assert drawn.mean.std() > 0.1
 
 
 def test_one_layer_in_a_tuple_is_one_layer() -> None:

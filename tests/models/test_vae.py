@@ -242,3 +242,11 @@ def test_settings_are_checked_before_the_model_changes() -> None:
         with pytest.raises(ArgumentError, match=f"^{next(iter(settings))}"):
             vae.fit(bits(5), valid=bits(5), **settings)
         torch.testing.assert_close(vae.state_dict(), before, rtol=0, atol=0)
+
+
+def test_an_empty_sequential_is_a_module_of_ones_own() -> None:
+    """It is false as a condition, having no layers."""
+    vae = pb.VAE(4, 2, likelihood="normal", encoder=nn.Sequential(), decoder=nn.Linear(2, 4))
+    x = torch.randn(5, 4)
+    assert torch.equal(vae.embed(x), x[:, :2])
+    assert vae.own_modules == ("encoder", "decoder")
