@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyro
@@ -12,9 +13,13 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from probae.engine.agreement import HALF_TOLERANCE
 from probae.engine.batches import Batch
 from probae.engine.guard import Guard
+from probae.engine.player import Player
+from probae.engine.precision import PRODUCTS, products
 from probae.engine.programs import Programs, store_size
+from probae.engine.recording import NotRecordableError, given, is_recording
 from probae.errors import ArgumentError
 from probae.inference import stepping
 from probae.inference.objective import Objective
@@ -32,9 +37,12 @@ class Descent:
         make_optimizer: from the parameters.
         clip_norm: largest norm of the gradient.
         device, dtype: where parameters go that come into being in the first run.
+        precision: of matrix products.
+        way, outlook, decided: how steps run, see `Player`.
 
     Attributes:
         optimizer: torch's. A schedule multiplies each group's "initial_lr", which is its "lr" at the first step.
+        player: computes losses and gradients.
 
     Raises:
         ArgumentError: if there is nothing to train, or the objective returns no loss that depends on it.
@@ -43,55 +51,110 @@ class Descent:
 
     def __init__(
         self, programs: Programs, batch: Batch, make_optimizer: Callable[[Iterable[Tensor]], Optimizer],
-        clip_norm: float | None, device: torch.device, dtype: torch.dtype | None,
+        clip_norm: float | None, device: torch.device, dtype: torch.dtype | None, *, precision: str | None,
+        way: str, outlook: Callable[[], float], decided: Mapping[str, str],
     ) -> None:  # fmt: skip
-        self.programs, self.clip_norm = programs, clip_norm
+        self.programs, self.clip_norm, self.products = programs, clip_norm, products(precision)
         self.structure, _ = self._discover(batch)
         if isinstance(programs.objective, Objective):
             programs.objective.prepare(self.structure)
         programs.to(device, dtype)
-        self.optimizer = make_optimizer(_trainable(programs))
+        self._parameters = _trainable(programs)
+        self.optimizer = make_optimizer(self._parameters)
         self.guard = Guard(programs, device)
-        self._checked = False
+        self.player = Player(
+            self._gradient, programs, device, way=way, outlook=outlook, decided=decided,
+            tolerance=HALF_TOLERANCE if precision in PRODUCTS else None,
+        )  # fmt: skip
+        self._checked = bool(decided)  # by the run that goes on
         programs.forget_gradients()
 
-    def step(self, batch: Batch, number: int, factor: float | None = None, validate: bool = False) -> Tensor:
-        """Take one step, its learning rate multiplied by `factor`. Returns the loss per example, on its device.
+    def step(
+        self, batches: Sequence[Batch], number: int, factor: float | None = None, validate: bool = False
+    ) -> Tensor:
+        """Take one step on a few batches, its learning rate multiplied by `factor`.
 
         The first step is validated, and others where `validate` says so.
+
+        Returns:
+            The loss per example, on its device.
         """
-        first, self._checked = not self._checked, True
         if factor is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-        self.guard.before()
-        with stepping.training_step(), pyro.validation_enabled(first or validate):
-            loss = self._loss(batch, number, first)
-            loss.backward()
-            if first:
-                self.programs.warn_of_untrained()
-            if store_size() != self._store_size:
-                self._adopt(batch)
+        with stepping.engine():
+            loss = self._losses(batches, number, validate)
             if self.clip_norm is not None:
                 clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], self.clip_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        return loss
 
-    def _loss(self, batch: Batch, number: int, first: bool) -> Tensor:
-        programs = self.programs
+    def _losses(self, batches: Sequence[Batch], number: int, validate: bool) -> Tensor:
+        """Leave the gradient in the parameters, and return the loss: the means over the examples of all batches."""
+        counts = [self._num_examples(batch) for batch in batches]
+        total: Tensor | None = None
+        for batch, count in zip(batches, counts, strict=True):
+            weight = count / sum(counts)
+            self.guard.before()
+            with stepping.training_step():
+                loss = self._add_gradient(batch, number, weight, validate)
+            if not self.guard.fine(loss, number):
+                raise self.guard.failure(batch, number)
+            loss = loss if weight == 1.0 else weight * loss
+            total = loss if total is None else total + loss
+        return total if total is not None else torch.zeros(())
+
+    def _add_gradient(self, batch: Batch, number: int, weight: float, validate: bool) -> Tensor:
         try:
-            loss = programs.objective(programs.model, programs.guide, *batch.args, **batch.kwargs)
+            with pyro.validation_enabled(validate or not self._checked):
+                if not self._checked:
+                    return self._first(batch)
+                loss, *gradients = (self.player.eager if validate else self.player)(batch)
         except (ValueError, RuntimeError) as error:
             if self.guard.holds():
                 raise
             raise self.guard.failure(batch, number) from error
-        if first:
-            _check_loss(loss)
-        loss = loss / self.structure.num_examples(batch.args, batch.kwargs)
-        if not self.guard.fine(loss.detach(), number):
-            raise self.guard.failure(batch, number)
-        return loss
+        for p, gradient in zip(self._trained(), gradients, strict=True):
+            if gradient is None or weight == 1.0:
+                p.grad = gradient if gradient is not None else p.grad
+            else:
+                p.grad = weight * gradient if p.grad is None else p.grad.add_(gradient, alpha=weight)
+        return given(loss)
+
+    def _first(self, batch: Batch) -> Tensor:
+        """The first loss, with all checks; it is backpropagated to whatever it reaches."""
+        self._checked = True
+        loss = self._loss(batch)
+        self._adopt(batch)
+        if math.isfinite(loss.item()):
+            with self.products():
+                loss.backward()
+            self.programs.warn_of_untrained()
+        return loss.detach()
+
+    def _gradient(self, batch: Batch) -> list[Tensor | None]:
+        """The loss of a batch and its gradients, each laid out like its parameter: what is recorded."""
+        loss = self._loss(batch)
+        self._adopt(batch)
+        trained = self._trained()
+        with self.products():
+            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+        return [loss.detach(), *_laid_out(trained, gradients)]
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """The loss per example."""
+        programs = self.programs
+        with self.products():
+            loss = programs.objective(programs.model, programs.guide, *batch.args, **batch.kwargs)
+        _check_loss(loss)
+        return loss / self._num_examples(batch)
+
+    def _num_examples(self, batch: Batch) -> int:
+        return self.structure.num_examples(batch.args, batch.kwargs)
+
+    def _trained(self) -> list[Tensor]:
+        return [p for p in self._parameters if p.requires_grad]
 
     def _discover(self, batch: Batch) -> tuple[Structure, list[Tensor]]:
         """Run the pair, and an objective that is not ours, to see plates and parameters. Returns the new ones too."""
@@ -112,10 +175,27 @@ class Descent:
         return structure, programs.adopt(*traces)
 
     def _adopt(self, batch: Batch) -> None:
-        """A program has made parameters that it did not have before: they train from now on."""
+        """If a program has just made parameters that it did not have before, they train from now on."""
+        if store_size() == self._store_size:
+            return
+        if is_recording():
+            raise NotRecordableError("it makes new parameters as it runs")
         _, new = self._discover(batch)
         if new:
             self.optimizer.add_param_group({"params": new})
+            self._parameters = self.programs.parameters()
+        self.player.forget()
+
+
+def _laid_out(parameters: list[Tensor], gradients: Sequence[Tensor | None]) -> Iterator[Tensor | None]:
+    """Gradients with memory of their own, in the order of their parameters', as optimizers expect them."""
+    seen: set[int] = set()
+    for p, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None and gradient.layout == torch.strided:
+            if gradient.stride() != p.stride() or gradient.data_ptr() in seen:
+                gradient = torch.empty_like(p).copy_(gradient)
+            seen.add(gradient.data_ptr())
+        yield gradient
 
 
 def _trainable(programs: Programs) -> list[Tensor]:

@@ -14,11 +14,11 @@ from probae.data import Dataset
 from probae.engine.callbacks import Callback
 from probae.engine.loggers import Logger
 from probae.engine.monitor import Monitor, bound_monitor
+from probae.engine.player import WAYS
+from probae.engine.precision import DTYPES, PRODUCTS, check_precision
 from probae.engine.programs import Programs
 from probae.errors import ArgumentError
 from probae.inference.elbo import ELBO
-
-_PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
 def program(argument: str, given: Any) -> Callable[..., Any]:
@@ -54,9 +54,18 @@ def device(given: Any, programs: Programs, data: Any) -> torch.device:
         raise ArgumentError("device", "a device of this machine, such as 'cpu'", f"{given!r}: {reason}") from error
 
 
-def dtype(precision: Any) -> torch.dtype | None:
-    """The dtype of a precision's name."""
-    return None if precision is None else _PRECISIONS[choice("precision", precision, _PRECISIONS)]
+def dtype(precision: Any, device: torch.device) -> torch.dtype | None:
+    """The dtype of parameters and data under a precision; None to leave them as they are."""
+    check_precision(precision, device)
+    return DTYPES.get(precision, torch.float32 if precision in PRODUCTS else None)
+
+
+def way(given: Any, device: torch.device) -> str:
+    """How steps run."""
+    found = choice("compile", given, ("auto", *WAYS))
+    if found == "cudagraph" and device.type != "cuda":
+        raise ArgumentError("compile", "'cudagraph' on a CUDA device alone", f"{found!r} on {device}")
+    return found
 
 
 def epochs(given: Any, max_time: Any) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from probae.checks import positive_int
 from probae.engine import door
 from probae.engine.callbacks import Callback, Progress, wants_progress
 from probae.engine.loggers import Logger, Logging
@@ -37,11 +38,13 @@ def fit(
     learning_rate: float | None = None,
     schedule: Any = None,
     clip_norm: float | None = None,
+    accumulate: int = 1,
     monitor: Monitor | None = None,
     patience: int | None = None,
     max_time: float | None = None,
     device: str | torch.device | None = None,
     precision: str | None = None,
+    compile: str = "auto",
     seed: int | None = None,
     callbacks: Callback | Iterable[Callback] = (),
     logger: Logger | Iterable[Logger] | None = None,
@@ -70,12 +73,18 @@ def fit(
         schedule: factor on the learning rate: "constant", "linear" (down to zero), "cosine", or a function of the
             progress in [0, 1].
         clip_norm: largest norm of the gradient.
+        accumulate: batches a step: its gradient is the mean over the examples of all of them.
         monitor: what validation evaluates; by default the plain ELBO, or beside `pb.IWAE` the bound that it trains.
         patience: stop after this many epochs without a better monitor.
         max_time: seconds of wall-clock time; the schedule then runs over the time.
         device: where to train; by default where the modules' parameters are, without modules where the data is.
             Tensors that a program makes itself are its own: `x.new_zeros(3)` is beside x.
-        precision: "float32" or "float64", of parameters and data; by default as they are.
+        precision: "float32" or "float64", of parameters and data; by default as they are. "bf16" (anywhere) or "tf32"
+            (CUDA): float32, but the matrix products of training round their factors to 8 or 10 bits.
+        compile: how steps run. "eager": as the programs are written; "trace": from a recording, Pyro's handlers gone;
+            "inductor": that compiled; "cudagraph": and captured on the GPU. "auto" times what can pay in the steps that
+            are left, and keeps the fastest. The random numbers are the same in each, results up to rounding; what
+            cannot be recorded runs eagerly, with a warning.
         seed: of all that torch draws in the run; itself drawn from torch's global generator by default.
         callbacks: one `pb.Callback`, or several.
         logger: a `pb.CSVLogger`, any Lightning logger, or several.
@@ -110,18 +119,21 @@ def fit(
     if resume is not None:
         check_state(resume)
     programs = Programs(model, guide, objective)
-    place, dtype = door.device(device, programs, data), door.dtype(precision)
+    place = door.device(device, programs, data)
+    dtype, way = door.dtype(precision, place), door.way(compile, place)
     judge = door.monitor(monitor, valid, model, guide, objective)
     settings: dict[str, Any] = {
         "epochs": door.epochs(epochs, max_time),
         "max_time": door.above_zero("max_time", max_time),
         "clip_norm": door.above_zero("clip_norm", clip_norm),
         "patience": door.patience(patience, judge),
+        "accumulate": positive_int("accumulate", accumulate),
     }
     size = check_batch_size(batch_size)
     watchers = door.callbacks(callbacks)
     told = {**settings, "batch_size": size, "optimizer": optimizer, "learning_rate": learning_rate,
-            "schedule": schedule, "objective": objective, "device": place, "precision": precision}  # fmt: skip
+            "schedule": schedule, "objective": objective, "device": place, "precision": precision,
+            "compile": compile}  # fmt: skip
     watchers += [Logging(one, {name: _plain(value) for name, value in told.items()}) for one in door.loggers(logger)]
     if wants_progress(progress):
         watchers.append(Progress())
@@ -134,7 +146,7 @@ def fit(
     make = partial(make_optimizer, optimizer, learning_rate=learning_rate)
     training = Training(
         programs, source, optimizer=make, schedule=shape, valid=judged, monitor=judge, callbacks=watchers, seed=number,
-        device=place, dtype=dtype, **settings,
+        device=place, dtype=dtype, way=way, precision=precision, **settings,
     )  # fmt: skip
     return training.run(resume)
 

@@ -66,6 +66,17 @@ class Programs:
             found |= {f"module{index}.{name}": tensor.detach() for name, tensor in named if not is_lazy(tensor)}
         return found | {f"param.{name}": leaf.detach() for name, leaf in self.statements.items()}
 
+    def buffers(self) -> list[tuple[nn.Module, str, Tensor]]:
+        """Every buffer with the module that it belongs to and its name there."""
+        parts = [part for module in self.modules for part in module.modules()]
+        return [(part, name, buffer) for part in parts for name, buffer in part.named_buffers(recurse=False)]
+
+    def leaves(self) -> list[Tensor]:
+        """Every tensor that the programs hold as a parameter, a buffer (kept or not) or a statement, each once."""
+        parameters = [p for module in self.modules for p in module.parameters() if not is_lazy(p)]
+        buffers = [buffer for _, _, buffer in self.buffers()]
+        return _unique([*parameters, *buffers, *self.statements.values()])
+
     def snapshot(self, into: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """A copy of all tensors, into existing storage where given."""
         tensors = self.tensors()
@@ -76,9 +87,12 @@ class Programs:
         return into
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Write a snapshot back in place; what has come into being since keeps its values."""
+        """Write a snapshot back in place; what has come into being since keeps its values.
+
+        What has not changed is not written: a gradient may still be on its way through it.
+        """
         for name, tensor in self.tensors().items():
-            if name in tensors:
+            if name in tensors and not torch.equal(tensor, tensors[name]):
                 tensor.copy_(tensors[name])
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> None:

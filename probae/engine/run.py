@@ -21,6 +21,7 @@ class Run:
         seed: the one seed of the run.
         seconds: wall-clock time of training.
         stopped: why it ended: "finished", "early stopping", "time", "interrupted", or a callback's reason.
+        compile: how most steps ran: "eager", "trace", "inductor" or "cudagraph".
         state: one dictionary of tensors and plain values: parameters, buffers, optimizer, random state, position in
             the epoch, history. `fit(..., resume=run.state)` continues exactly, and
             `torch.load(..., weights_only=True)` reads it back from a file.
@@ -32,6 +33,7 @@ class Run:
     seed: int
     seconds: float
     stopped: str
+    compile: str = "eager"
     state: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -14,8 +14,8 @@ from probae.errors import ArgumentError
 if TYPE_CHECKING:
     from probae.engine.training import Training
 
-FORMAT = 1
-_FIELDS = {"format", "seed", "tensors", "optimizer", "random", "position", "loss", "history", "best"}
+FORMAT = 2
+_FIELDS = {"format", "seed", "tensors", "optimizer", "random", "position", "loss", "history", "best", "ways"}
 
 
 def check_state(state: Any) -> None:
@@ -47,6 +47,7 @@ def save_state(training: Training) -> dict[str, Any]:
         "loss": {"sum": None if loss is None else loss.clone(), "weight": training.loss_weight},
         "history": {name: list(column) for name, column in training.history.items()},
         "best": training.best.state(),
+        "ways": training.descent.player.ways,
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import islice
 from typing import Any
 
 import torch
@@ -17,13 +18,15 @@ from probae.engine.best import Best
 from probae.engine.callbacks import Callback
 from probae.engine.descent import Descent
 from probae.engine.interrupt import Interrupt
-from probae.engine.monitor import Monitor, judge
+from probae.engine.monitor import Monitor, judge, score_player
 from probae.engine.optimizers import Schedule
 from probae.engine.programs import Programs
 from probae.engine.randomness import random_state, set_random_state, stream
 from probae.engine.run import History, Run
 from probae.engine.state import load_state, save_state
 from probae.errors import DataError, NonFiniteError
+
+_UNSEEN = 20  # steps in which the values of a stream's batches are looked at
 
 
 class Training:
@@ -34,6 +37,7 @@ class Training:
 
     Attributes:
         epoch, batch, step: epochs completed, batches done in the current one, steps done in all.
+        accumulate: batches a step.
         seconds: wall-clock time trained, earlier parts of a resumed run included.
         history: the columns of `Run.history`.
         loss: of the last step, per example, on its device.
@@ -63,11 +67,15 @@ class Training:
         seed: int,
         device: torch.device,
         dtype: torch.dtype | None,
+        accumulate: int,
+        way: str,
+        precision: str | None,
     ) -> None:
         self.programs, self.batches, self.valid, self.monitor = programs, batches, valid, monitor
         self.schedule, self.clip_norm, self.callbacks = schedule, clip_norm, callbacks
         self.epochs, self.max_time, self.patience = epochs, max_time, patience
         self.seed, self.device, self.dtype = seed, device, dtype
+        self.accumulate, self.way, self.precision = accumulate, way, precision
         self.epoch = self.batch = self.step = 0
         self.seconds = 0.0
         self.history: History = {"epoch": [], "seconds": [], "learning_rate": [], "train_loss": []}
@@ -76,6 +84,7 @@ class Training:
         self.best = Best(programs)
         self.stopped = ""
         self.loss_sum: Tensor | None = None
+        self._judged = False
         self.loss_weight = 0
         self.epoch_random: dict[str, Tensor] = {}
         self._make_optimizer = optimizer
@@ -85,7 +94,7 @@ class Training:
     @property
     def total_steps(self) -> int | None:
         """Steps of the whole run, where that is known beforehand."""
-        return self.epochs * self.batches.steps if self.epochs and self.batches.steps else None
+        return self.epochs * -(-self.batches.steps // self.accumulate) if self.epochs and self.batches.steps else None
 
     @property
     def progress(self) -> float:
@@ -95,6 +104,21 @@ class Training:
         if self.total_steps:
             return min(self.step / self.total_steps, 1.0)
         return min(self.epoch / self.epochs, 1.0) if self.epochs else 0.0
+
+    @property
+    def batches_left(self) -> float:
+        """Batches still to come, as far as can be told; where it cannot, as many again as there were."""
+        limits = []
+        if self.total_steps:
+            limits.append(float(self.total_steps - self.step))
+        if self.max_time is not None and self.seconds:
+            limits.append(max(self.max_time - self.seconds, 0.0) * self.step / self.seconds)
+        return self.accumulate * min(limits, default=float(self.step))
+
+    def _scores_left(self) -> float:
+        """Calls of the monitor's score still to come."""
+        epochs = self.epoch * self.batches_left / max(self.step * self.accumulate, 1)
+        return epochs * self._judging.calls / max(len(self.history["epoch"]) - 1, 1)
 
     def stop(self, reason: str) -> None:
         """End the run after the current step."""
@@ -126,7 +150,13 @@ class Training:
         if first is None:
             raise DataError("data", "at least one batch", "none")
         self._last, self.epoch_random = first, random_state(self.device)
-        self.descent = Descent(self.programs, first, self._make_optimizer, self.clip_norm, self.device, self.dtype)
+        decided = {} if resume is None else resume["ways"]
+        self.descent = Descent(
+            self.programs, first, self._make_optimizer, self.clip_norm, self.device, self.dtype,
+            precision=self.precision, way=self.way, outlook=lambda: self.batches_left, decided=decided,
+        )  # fmt: skip
+        if self.monitor is not None:
+            self._judging = score_player(self.monitor, self.programs, self.device, self.way, self._scores_left)
         if resume is not None:
             load_state(self, resume)
             self.descent.guard.keep()
@@ -151,7 +181,8 @@ class Training:
         self.best.restore()
         best_epoch = self.best.epoch or self.epoch or None
         name = self.monitor.name if self.monitor else None
-        return Run(self.history, name, best_epoch, self.seed, self.seconds, self.stopped, state)
+        way = self.descent.player.chosen
+        return Run(self.history, name, best_epoch, self.seed, self.seconds, self.stopped, way, state)
 
     # The loop.
 
@@ -166,12 +197,12 @@ class Training:
         """Take the steps of an epoch. Returns whether it is over; otherwise something has stopped the run."""
         source = self._source()
         while not self.stopped:
-            batch = next(source, None)
-            if batch is None:
+            group = list(islice(source, self.accumulate))
+            if not group:
                 if not self.batch:
                     raise DataError("data", "an iterable that can be read in each epoch", "no batches the second time")
                 return True
-            self._step(batch)
+            self._step(group)
         return self.batch == self.batches.steps
 
     def _source(self) -> Iterator[Batch]:
@@ -185,14 +216,14 @@ class Training:
         set_random_state(now, self.device)
         return source
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, group: list[Batch]) -> None:
         factor = None if self.schedule is None else self.schedule(self.progress)
-        unseen = self._streams and self.epoch == 0  # nobody has looked at this batch's values before
-        self.loss, self._last = self.descent.step(batch, self.step, factor, unseen), batch
-        weight = batch.num_examples
+        unseen = self._streams and self.step < _UNSEEN  # nobody has looked at these values before
+        self.loss, self._last = self.descent.step(group, self.step, factor, unseen), group[-1]
+        weight = sum(batch.num_examples for batch in group)
         self.loss_sum = self.loss * weight if self.loss_sum is None else self.loss_sum + self.loss * weight
         self.loss_weight += weight
-        self.batch += 1
+        self.batch += len(group)
         self.step += 1
         self.seconds += self._lap()
         for on_step in self._on_step:
@@ -230,9 +261,11 @@ class Training:
             column.append(row[name])
         for callback in self.callbacks:
             callback.on_epoch_end(self)
+        self.descent.player.look_again()
 
     def _validate(self, monitor: Monitor, valid: Batches) -> float:
-        value = judge(monitor, valid, self.programs, self.device, validate=not self.history["epoch"])
+        value = judge(monitor, valid, self.programs, self.device, player=self._judging if self._judged else None)
+        self._judged = True
         if monitor.selects:
             self.best.offer(self.epoch, value)
             if self.patience is not None and self.epoch - (self.best.epoch or 0) >= self.patience:

@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 
 from probae.data.protocol import Protocol
+from probae.engine.batches import Batch
 from probae.engine.callbacks import wants_progress
+from probae.engine.player import Player
+from probae.engine.programs import Programs
+from probae.engine.recording import given
 from probae.errors import SiteError
 from probae.evaluation.estimate import Estimate
 from probae.evaluation.pareto import SHORTEST_TAIL, pareto_khat, tail_size
@@ -82,6 +86,7 @@ def importance_estimate(
     chunk_size: int,
     progress: bool | None,
     vectorize: bool = True,
+    way: str = "auto",
 ) -> Estimate:
     """The mean over examples of log (1/K) sum_k p(x, z_k) / q(z_k given x); see `log_likelihood`."""
     from tqdm.auto import tqdm
@@ -92,16 +97,27 @@ def importance_estimate(
     examples = min(len(x[0]), chunk_size, max(_EXAMPLES, chunk_size // num_samples))
     chunks = _chunks(num_samples, max(1, chunk_size // examples))
     silent = not wants_progress(progress)
+    calls_left = -(-len(x[0]) // examples) * len(chunks)
+
+    def log_weights(batch: Batch) -> list[Tensor | None]:
+        count = batch.kwargs["count"]
+        weights = Weights(model, guide, batch.args, {}, structure, count, vectorize)
+        log_w = torch.cat([weights.log_weight(*run) for run in weights.runs()], weights.dim)
+        return [_by_example(log_w, count, len(batch.args[0]))]
+
+    programs = Programs(model, guide, log_weights)
+    player = Player(log_weights, programs, x[0].device, way=way, outlook=lambda: calls_left)
     results = []
     with tqdm(total=len(x[0]), unit="examples", desc="log-likelihood", disable=silent, leave=False) as bar:
         for start in range(0, len(x[0]), examples):
             batch = tuple(part[start : start + examples] for part in x)
             accumulator = Accumulator(num_samples)
             for index, count in enumerate(chunks):
+                one = Batch(batch, {"count": count})
                 with pyro.validation_enabled(index == 0):  # one look at every example, none at every sample
-                    weights = Weights(model, guide, batch, {}, structure, count, vectorize)
-                    log_w = torch.cat([weights.log_weight(*run) for run in weights.runs()], weights.dim)
-                accumulator.add(_by_example(log_w, count, len(batch[0])))
+                    (log_w,) = player.eager(one) if index == 0 else player(one)
+                accumulator.add(given(log_w))
+                calls_left -= 1
             results.append(accumulator.finish())
             bar.update(len(batch[0]))
     return _summary({key: torch.cat([result[key] for result in results]) for key in results[0]}, num_samples, protocol)

@@ -17,6 +17,7 @@ from probae.checks import choice, finite, positive_int
 from probae.data import Dataset
 from probae.data.protocol import Protocol
 from probae.engine.batches import as_tensor
+from probae.engine.door import way as check_way
 from probae.engine.programs import Programs
 from probae.engine.randomness import check_seed, stream
 from probae.errors import ArgumentError, DataError, NoLikelihoodError
@@ -43,6 +44,7 @@ def log_likelihood(
     protocol: Protocol | None = None,
     progress: bool | None = None,
     vectorize: bool = True,
+    compile: str = "auto",
 ) -> Estimate:
     """Estimate the mean log p(x) over examples, for any Pyro model and guide.
 
@@ -66,6 +68,7 @@ def log_likelihood(
         seed: of the samples; the global random state is not touched.
         protocol: what the data is, where `data` does not know it.
         progress: a progress bar; by default if somebody is looking.
+        compile: how importance weights are computed, see `pb.fit`; "auto" records and compiles where it pays.
         vectorize: False for programs that do not broadcast over one more plate.
 
     Returns:
@@ -102,6 +105,7 @@ def log_likelihood(
     num_samples = positive_int("num_samples", num_samples)
     chunk_size = positive_int("chunk_size", chunk_size)
     x = _examples(data)
+    way = check_way(compile, x[0].device)
     first = data[0] if isinstance(data, tuple) and data else data
     known = protocol or (first.protocol if isinstance(first, Dataset) else Protocol())
     programs = Programs(model, guide, objective=log_likelihood)  # knows their modules
@@ -119,6 +123,7 @@ def log_likelihood(
             estimate = importance_estimate(
                 model, guide, x, structure, known,
                 num_samples=num_samples, chunk_size=chunk_size, progress=progress, vectorize=vectorize,
+                way=way,
             )  # fmt: skip
     for log_z in estimated_log_partitions(trace):
         estimate = with_log_partition(estimate, log_z)

@@ -95,7 +95,12 @@ def pseudo_log_likelihood(machine: RestrictedBoltzmann, v: Tensor, *, num_bits: 
     """
     size = machine.visible_bias.numel()
     bits = min(checks.positive_int("num_bits", num_bits), size)
-    v = checks.examples("v", v, (size,)).to(machine.weight)
+    return flip_scores(machine, checks.examples("v", v, (size,)).to(machine.weight), bits)
+
+
+def flip_scores(machine: RestrictedBoltzmann, v: Tensor, bits: int = 1) -> Tensor:
+    """The pseudo-log-likelihood of bits (N, D), unchecked: no value is looked at, so that it can be recorded."""
+    size = machine.visible_bias.numel()
     deck = torch.randperm(size, device=v.device)
     first = torch.arange(len(v), device=v.device) * bits
     inputs = torch.addmm(machine.hidden_bias, v, machine.weight)

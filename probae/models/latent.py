@@ -22,7 +22,7 @@ from probae.distributions.likelihoods import LIKELIHOODS, Likelihood
 from probae.distributions.named import make
 from probae.distributions.priors import PRIORS, Prior
 from probae.engine.batches import Batch
-from probae.engine.monitor import Monitor, mean_over
+from probae.engine.monitor import Monitor
 from probae.errors import ArgumentError, DataError
 from probae.evaluation.estimate import Estimate
 from probae.models.base import Data, Model, examples_of, protocol_of
@@ -178,7 +178,7 @@ class LatentModel(Model, ABC):
             likelihood = self.likelihood.distribution(self._decode(code)).log_prob(x)
             return (likelihood + self.prior.distribution().log_prob(code)).mean()
 
-        return Monitor("log_joint", lambda batches: mean_over(batches, score))
+        return Monitor.of_scores("log_joint", score)
 
     # Its verbs.
 

@@ -21,7 +21,7 @@ from probae.engine.randomness import check_seed, stream
 from probae.errors import ArgumentError, DataError
 from probae.evaluation.energy import log_likelihood_of_energy
 from probae.evaluation.estimate import Estimate
-from probae.evaluation.partition import log_partition, pseudo_log_likelihood
+from probae.evaluation.partition import flip_scores, log_partition
 from probae.inference.negative_phases import PCD, PHASES, NegativePhase
 from probae.models.base import Data, Model, examples_of, protocol_of
 
@@ -159,9 +159,9 @@ class RBM(Model):
             return Monitor("log_likelihood", exact)
 
         def pseudo(batch: Batch) -> Tensor:
-            return pseudo_log_likelihood(self.distribution(), examples_of(batch)).mean()
+            return flip_scores(self.distribution(), self.rows(examples_of(batch))).mean()
 
-        return Monitor("pseudo_likelihood", lambda batches: mean_over(batches, pseudo), selects=False)
+        return Monitor.of_scores("pseudo_likelihood", pseudo, selects=False)
 
     # Its verbs.
 

@@ -56,7 +56,7 @@ WRONG = [
     ({"monitor": "elbo"}, "monitor: expected a pb.Monitor; got 'elbo'"),
     ({"device": "gpu"}, "device: expected a device of this machine, such as 'cpu'; got 'gpu'"),
     ({"device": 1.5}, "device: expected a device of this machine"),
-    ({"precision": "float16"}, "precision: expected one of 'float32', 'float64'"),
+    ({"precision": "float16"}, "precision: expected one of 'bf16', 'float32', 'float64', 'tf32'"),
     ({"precision": torch.float64}, "precision: expected one of"),
     ({"seed": -1}, "seed: expected an integer of at least 0"),
     ({"seed": 1.0}, "seed: expected an integer of at least 0"),

@@ -61,6 +61,7 @@ def test_a_logger_is_told_settings_numbers_and_the_end() -> None:
     assert logger.params == {
         "epochs": 3, "max_time": None, "clip_norm": 5.0, "patience": None, "batch_size": 10, "optimizer": "adamw",
         "learning_rate": 0.01, "schedule": "cosine", "objective": "ELBO", "device": "cpu", "precision": None, "seed": 4,
+        "accumulate": 1, "compile": "auto",
     }  # fmt: skip
     assert [step for _, step in logger.metrics] == [2, 4, 6]
     for index, (metrics, _) in enumerate(logger.metrics):

@@ -158,9 +158,9 @@ def another(name: str, **changes: Any) -> dict[str, Any]:
     [
         (lambda: "runs/state.pt", r"the state of a run \(run\.state\); got a str"),
         (lambda: build("rbm_pcd").fit(epochs=1), r"the state of a run \(run\.state\); got a Run"),
-        (dict, "format 1; got format None"),
-        (lambda: another("rbm_pcd", format=99), "format 1; got format 99"),
-        (lambda: {k: v for k, v in another("rbm_pcd").items() if k != "random"}, "format 1"),
+        (dict, "format 2; got format None"),
+        (lambda: another("rbm_pcd", format=99), "format 2; got format 99"),
+        (lambda: {k: v for k, v in another("rbm_pcd").items() if k != "random"}, "format 2"),
         (lambda: another("vae_dynamic"), "other tensors: module"),
         (lambda: pb.RBM(9, 5).fit(torch.ones(24, 9), epochs=1, batch_size=8).state, "other tensors"),
     ],

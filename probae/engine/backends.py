@@ -1,0 +1,48 @@
+"""Ways to run a recorded graph: as it is, through torch's compiler, or captured on the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probae.engine import graphs
+from probae.engine.recording import Recording
+
+Program = Callable[[list[Tensor]], Any]
+"""Runs a recording on its inputs; returns its tensors."""
+
+
+def trace(recording: Recording) -> Program:
+    """The graph of ATen operations, one after the other: the same numbers as eager execution, bit for bit."""
+    return lambda inputs: recording.module(*inputs)
+
+
+def inductor(recording: Recording) -> Program:
+    """Compiled by torch's inductor: elementwise work is fused; rounding differs, noise does not."""
+    return _compiled(recording, {})
+
+
+def cudagraph(recording: Recording) -> Program:
+    """Compiled, and its kernels captured in a CUDA graph, so that the CPU launches all of them at once."""
+    return _compiled(recording, {"triton.cudagraphs": True})
+
+
+BACKENDS: dict[str, Callable[[Recording], Program]] = {"trace": trace, "inductor": inductor, "cudagraph": cudagraph}
+
+
+def seconds_to_compile(recording: Recording) -> float:
+    """A guess, on two cores with an empty cache: what was seen for graphs of a hundred to a thousand operations."""
+    return 5.0 + 0.03 * graphs.num_operations(recording.module)
+
+
+def _compiled(recording: Recording, options: dict[str, Any]) -> Program:
+    options = {"fallback_random": True, **options}  # inductor's own generator would give other numbers
+    halves = graphs.split_noise(recording.module)
+    noise, module = (None, recording.module) if halves is None else halves
+    run = torch.compile(module, fullgraph=True, dynamic=False, options=options)
+    if noise is None:
+        return lambda inputs: run(*inputs)
+    return lambda inputs: run(*inputs, *noise())

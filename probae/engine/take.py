@@ -1,0 +1,185 @@
+"""One kind of call: its recording, the ways to run it, and the watch over it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probae.engine.agreement import deviation, same_random_state
+from probae.engine.backends import BACKENDS, Program
+from probae.engine.batches import Batch
+from probae.engine.randomness import random_state, set_random_state
+from probae.engine.recording import NotRecordableError, Outputs, Recording, record, undone
+
+if TYPE_CHECKING:
+    from probae.engine.plans import Plan
+    from probae.engine.player import Player
+
+_log = logging.getLogger("probae")
+
+_CHECK_EVERY = 512
+_BETWEEN_LOOKS = 200
+_MOST_RENEWALS = 3
+_MOST_STRIKES = 3
+
+
+class Take:
+    """Calls of one kind.
+
+    Args:
+        player: whose function is called.
+        is_first: whether it is the first kind, taken for the main one.
+
+    Attributes:
+        recording: None until there is one.
+        way: how the next call runs.
+        plan: decides the way before each call; None once it is decided.
+        calls: so far.
+    """
+
+    def __init__(self, player: Player, is_first: bool) -> None:
+        self.player, self.is_first = player, is_first
+        self.recording: Recording | None = None
+        self.plan: Plan | None = None
+        self.way = "eager"
+        self.calls = 0
+        self._programs: dict[str, Program] = {}
+        self._since = 0  # calls since the recording was made, or looked at again
+        self._seconds: float | None = None
+        self._renewals = self._strikes = 0
+
+    def __call__(self, batch: Batch) -> Outputs:
+        """The function's outputs."""
+        self.calls += 1
+        if self.plan is None:
+            return self._run(batch)
+        self._proceed(batch)
+        start = self._clock()
+        outputs = self._run(batch)
+        self._seconds = None if self.way != "eager" and self._is_due() else self._clock() - start
+        return outputs
+
+    def share(self) -> float:
+        """Of all calls of the player, how many are of this kind."""
+        return self.calls / max(self.player.calls, 1)
+
+    def candidates(self) -> tuple[str, ...]:
+        """Ways that this device has, the cheapest to make first."""
+        return ("trace", "inductor", "cudagraph") if self.player.device.type == "cuda" else ("trace", "inductor")
+
+    def look_again(self) -> None:
+        """Check the next call, unless one was checked just now."""
+        if self._since >= _BETWEEN_LOOKS:
+            self._since = 0
+
+    def prepare(self, way: str, *, loudly: bool = True) -> bool:
+        """Record, and compile where that is asked. Returns whether it worked; if not, somebody is told."""
+        try:
+            self._programs[way] = self._made(way)
+        except NotRecordableError as error:
+            self.player.give_up(f"the step cannot be recorded: {error}")
+        except Exception as error:  # a compiler may raise anything
+            message = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            self.player.tell(f"{way} cannot run the step: {message}", loudly)
+        return way in self._programs
+
+    # Running.
+
+    def _proceed(self, batch: Batch) -> None:
+        """Let the plan choose the way of this call."""
+        self._batch = batch
+        try:
+            self.way = self.plan.send(self._seconds) if self.calls > 1 else next(self.plan)  # type: ignore[union-attr]
+        except StopIteration as decision:
+            self.way, self.plan, self._batch = decision.value, None, Batch((), {})
+            self._programs = {way: program for way, program in self._programs.items() if way == self.way}
+
+    def _run(self, batch: Batch) -> Outputs:
+        if self.way == "eager":
+            return self.player.eager(batch)
+        self._since += 1
+        return self._check(batch) if self._is_due() else self._play(batch)
+
+    def _is_due(self) -> bool:
+        """Whether a call is compared with an eager one: often at the start, then now and then."""
+        return self._since & (self._since - 1) == 0 or self._since % _CHECK_EVERY == 0
+
+    def _play(self, batch: Batch) -> Outputs:
+        recording = self._recorded()
+        with torch.no_grad():
+            return recording.outputs(self._programs[self.way](recording.inputs(batch)))
+
+    def _clock(self) -> float:
+        if self.player.device.type == "cuda":
+            torch.cuda.synchronize(self.player.device)
+        return time.perf_counter()
+
+    # Making.
+
+    def _recorded(self) -> Recording:
+        if self.recording is None:
+            player = self.player
+            self.recording = record(player.function, self._batch, player.programs, player.device)
+        return self.recording
+
+    def _made(self, way: str) -> Program:
+        start, recording = time.perf_counter(), self._recorded()
+        program = BACKENDS[way](recording)
+        if way != "trace":  # compilers wait for the first call
+            with undone(self.player.programs, self.player.device), torch.no_grad():
+                program(recording.inputs(self._batch))
+        self._since = 0
+        _log.info("made %s in %.1f s", way, time.perf_counter() - start)
+        return program
+
+    # Watching.
+
+    def _check(self, batch: Batch) -> Outputs:
+        """Run both ways under the same noise. The recording's numbers stand if they agree, else the program's own."""
+        player, state = self.player, self._recorded().state
+        before, noise = _copies(state), random_state(player.device)
+        eager = player.eager(batch)
+        after, noise_after = _copies(state), random_state(player.device)
+        _write(state, before)
+        set_random_state(noise, player.device)
+        outputs = self._play(batch)
+        found = deviation([*eager, *after], [*outputs, *state], player.tolerance)
+        if found is None and not same_random_state(noise_after, random_state(player.device)):
+            found = "it draws other random numbers"
+        if found is None:
+            self._strikes = 0
+            return outputs
+        _write(state, after)
+        set_random_state(noise_after, player.device)
+        self._renew(batch, found)
+        return eager
+
+    def _renew(self, batch: Batch, found: str) -> None:
+        """A recording that is no longer what the program does is made anew, or given up."""
+        old, self.recording, self._batch = self._recorded(), None, batch
+        self._programs = {}
+        if not self.prepare(self.way):
+            return
+        change = old.change_since(self._recorded())
+        self._renewals, self._strikes = self._renewals + (change is not None), self._strikes + 1
+        if self._renewals > _MOST_RENEWALS:
+            self.player.give_up(f"the step changes while it trains, which a recording does not follow: {change}")
+        elif self._strikes >= _MOST_STRIKES:
+            self.player.give_up(f"a recording of the step gives other numbers than the step itself: {found}")
+        else:
+            _log.info("recorded anew: %s", change or found)
+
+
+def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in tensors]
+
+
+def _write(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.copy_(value)
