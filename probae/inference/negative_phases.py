@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 
 class NegativePhase(nn.Module, ABC):
-    """Gives a scalar s whose gradient estimates that of log Z.
+    """Gives the particles that the gradient of log Z is estimated from.
 
-    d log Z / d theta = E_p[-dF / d theta], so s = mean of -F(v) over particles v, held fixed, that come from the model
-    or from near it.
+    d log Z / d theta = E_p[-dF / d theta], which is the gradient of s, the mean of -F(v) over particles v, held fixed,
+    that come from the model or from near it.
 
     How to write a new one: subclass this, store the configuration in `__init__`, and write
 
     - `allocate(num_visible)`: register what training changes (chains, temperatures) as buffers, so that it is saved,
       resumed and moved with the model, which calls this once on its private copy;
-    - `forward(machine, value)`: return s, a scalar attached to the machine's parameters. `value` holds the values
-      being scored, of shape (..., D). Draw particles under `no_grad`: `machine.gibbs` does. It is called whenever the
-      machine is scored with gradients enabled, which may happen several times in a training step and also in eval
-      mode: what has a memory moves only if `self.training`, `machine.training` and `stepping.now()` has changed since
-      it last moved, and moves in place (`copy_`);
-    - `exact = True`, only if s is log Z itself and not merely a scalar with its gradient.
+    - `forward(machine, value)`: return the particles, of shape (M, D). `value` holds the values being scored, of shape
+      (..., D). Draw under `no_grad`: `machine.gibbs` does. It is called whenever the machine is scored with gradients
+      enabled, which may happen several times in a training step and also in eval mode: what has a memory moves only if
+      `self.training`, `machine.training` and `stepping.now()` has changed since it last moved, and moves in place
+      (`copy_`);
+    - `exact = True`, only if there are no particles and `forward` returns log Z itself, a scalar.
 
     Source: Hinton (2002), "Training products of experts by minimizing contrastive divergence".
     """
@@ -53,7 +53,7 @@ class NegativePhase(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, machine: RestrictedBoltzmann, value: Tensor) -> Tensor:
-        """The scalar s, in nats, for a machine that is scored at `value`, of shape (..., D)."""
+        """Particles, (M, D), for a machine that is scored at `value`, of shape (..., D)."""
 
 
 class CD(NegativePhase):
@@ -89,9 +89,8 @@ class CD(NegativePhase):
         return {"name": "cd", "steps": self.steps}
 
     def forward(self, machine: RestrictedBoltzmann, value: Tensor) -> Tensor:
-        """The mean of -F over the batch, moved by `steps` Gibbs steps."""
-        particles = machine.gibbs(value.detach().reshape(-1, value.shape[-1]), self.steps)
-        return -machine.free_energy(particles).mean()
+        """The batch, moved by `steps` Gibbs steps."""
+        return machine.gibbs(value.detach().reshape(-1, value.shape[-1]), self.steps)
 
     def extra_repr(self) -> str:
         """The configuration."""
@@ -141,7 +140,7 @@ class PCD(NegativePhase):
         return {"name": "pcd", "steps": self.steps, "num_chains": self.num_chains}
 
     def forward(self, machine: RestrictedBoltzmann, value: Tensor) -> Tensor:
-        """The mean of -F over the chains, which move first if this is a new training step.
+        """The chains, which move first if this is a new training step.
 
         Raises:
             NotPreparedError: before `allocate`.
@@ -151,7 +150,7 @@ class PCD(NegativePhase):
         if self.training and machine.training and self._moved_at != stepping.now():
             self.chains.copy_(machine.gibbs(self.chains, self.steps))
             self._moved_at = stepping.now()
-        return -machine.free_energy(self.chains).mean()
+        return self.chains
 
     def extra_repr(self) -> str:
         """The configuration."""
@@ -183,7 +182,7 @@ class Exact(NegativePhase):
         return {"name": "exact"}
 
     def forward(self, machine: RestrictedBoltzmann, value: Tensor) -> Tensor:
-        """The exact log Z."""
+        """The exact log Z, a scalar."""
         return exact_log_partition(machine).to(machine.weight.dtype)
 
 
