@@ -109,7 +109,7 @@ class Descent:
         try:
             with pyro.validation_enabled(validate or not self._checked):
                 if not self._checked:
-                    return self._first(batch)
+                    return self._first(batch, weight)
                 loss, *gradients = (self.player.eager if validate else self.player)(batch)
         except (ValueError, RuntimeError) as error:
             if self.guard.holds():
@@ -122,14 +122,14 @@ class Descent:
                 p.grad = weight * gradient if p.grad is None else p.grad.add_(gradient, alpha=weight)
         return given(loss)
 
-    def _first(self, batch: Batch) -> Tensor:
-        """The first loss, with all checks; it is backpropagated to whatever it reaches."""
+    def _first(self, batch: Batch, weight: float) -> Tensor:
+        """The first loss, with all checks; it is backpropagated to whatever it reaches, with this weight."""
         self._checked = True
         loss = self._loss(batch)
         self._adopt(batch)
         if math.isfinite(loss.item()):
             with self.products():
-                loss.backward()
+                (weight * loss).backward()
             self.programs.warn_of_untrained()
         return loss.detach()
 

@@ -60,7 +60,8 @@ def fit(
     Args:
         model, guide: any Pyro callables; called with each batch: tuples by position, mappings by keyword.
         data: a data set of `pb.data`, a tensor, an array, a tuple or mapping of them, a torch `Dataset`, a
-            `DataLoader`, or any iterable of batches. What fits is moved to the device once and batched there.
+            `DataLoader`, or any iterable of batches. What fits is moved to the device once and batched there. Pyro's
+            checks of shapes and supports are on in the first step; of an iterable, in the first twenty.
         valid: likewise; the monitor is evaluated on it after each epoch, and the best epoch's parameters are kept.
         objective: `pb.ELBO()` by default, `pb.IWAE(...)`, one of Pyro's ELBOs, or any callable
             `(model, guide, *batch) -> scalar tensor`.

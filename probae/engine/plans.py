@@ -20,7 +20,8 @@ _log = logging.getLogger("probae")
 _PROBES = (8, 56, 448)  # eager calls before "auto" asks, and asks again, whether a recording pays
 _TIMINGS = 7
 _RARE = 0.1  # a kind with a smaller share of the calls is not worth a compilation
-_GAIN = {"trace": 0.1, "inductor": 0.35, "cudagraph": 0.6}  # typical: the share of an eager call's time that is saved
+_HANDLERS = 0.1, 0.002  # what a recording saves of a call: this share, and at most these seconds
+_FUSION = {"trace": 0.0, "inductor": 0.2, "cudagraph": 0.5}  # what a compiler saves besides; all of it cautious
 _SECONDS_TO_RECORD = 1.5  # importing what records included
 
 
@@ -40,14 +41,14 @@ def auto(take: Take, outlook: Callable[[], float]) -> Plan:
     for probes in _PROBES:
         for _ in range(probes):
             spent.append((yield "eager"))
-        remaining = outlook() * take.share() * _median(spent[-_TIMINGS:])
-        if remaining * _GAIN["trace"] > _SECONDS_TO_RECORD:
+        calls, seconds = outlook() * take.share(), _median(spent[-_TIMINGS:])
+        if calls * _saved("trace", seconds) > _SECONDS_TO_RECORD:
             break
     else:
         return "eager"
     ways = ["eager"]
     for way in take.candidates():
-        if _pays(take, way, remaining) and take.prepare(way, loudly=False):
+        if _pays(take, way, calls * _saved(way, seconds)) and take.prepare(way, loudly=False):
             ways.append(way)
     if len(ways) == 1:
         return "eager"
@@ -61,11 +62,17 @@ def auto(take: Take, outlook: Callable[[], float]) -> Plan:
     return best
 
 
-def _pays(take: Take, way: str, remaining: float) -> bool:
+def _saved(way: str, seconds: float) -> float:
+    """What can be expected to be saved, in seconds, of a call that takes so many eagerly."""
+    share, most = _HANDLERS
+    return min(share * seconds, most) + _FUSION[way] * seconds
+
+
+def _pays(take: Take, way: str, saved: float) -> bool:
     """Whether a way can be expected to save twice what it costs to make it."""
     if way == "trace" or take.recording is None:
         return way == "trace"
-    return remaining * _GAIN[way] > 2 * seconds_to_compile(take.recording)
+    return saved > 2 * seconds_to_compile(take.recording)
 
 
 def _median(seconds: list[float | None]) -> float:

@@ -73,6 +73,10 @@ class Player:
         self._leaves = self.programs.leaves()
         self._modules = [part for module in self.programs.modules for part in module.modules()]
 
+    def has(self, take: Take) -> bool:
+        """Whether a take is still in use."""
+        return any(one is take for one in self._takes.values())
+
     def look_again(self) -> None:
         """Something may have changed, such as by a callback: compare the next calls with eager ones."""
         leaves = self.programs.leaves()
@@ -99,6 +103,11 @@ class Player:
         """How each kind of batch runs, where that is decided; by the kind in words."""
         found = {_in_words(kind): take.way for kind, take in self._takes.items() if take.plan is None}
         return {**self.decided, **found}
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is decided how each kind of batch that has come up runs."""
+        return all(take.plan is None for take in self._takes.values())
 
     @property
     def chosen(self) -> str:

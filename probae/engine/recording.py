@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyro
+import pyro.infer
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
@@ -134,7 +135,7 @@ def _recorded(function: Function, batch: Batch, programs: Programs, device: torc
         except NotRecordableError:
             raise
         except Exception as error:
-            raise NotRecordableError(_reason(error) + watch.where()) from error
+            raise NotRecordableError(_reason(error) + watch.where() + _hint(programs)) from error
     if _other_generators() != generators:
         raise NotRecordableError("it draws from Python's or NumPy's random generator, which a recording cannot replay")
     _keep_layouts(module)
@@ -146,6 +147,12 @@ def _reason(error: Exception) -> str:
     if "trying to get value out of a tracing tensor" in message:
         return f"it looks at the value of a tensor (.item(), float(...), an `if` on it){_place(error)}"
     return f"{type(error).__name__}: {message}{_place(error)}"
+
+
+def _hint(programs: Programs) -> str:
+    objective = getattr(programs.objective, "__self__", programs.objective)
+    is_pyros = isinstance(objective, pyro.infer.ELBO)
+    return ". Pyro's own losses look at values in each step; pb.ELBO and pb.IWAE do not" if is_pyros else ""
 
 
 def _place(error: Exception) -> str:
@@ -193,6 +200,7 @@ class _Sites(Messenger):
 def undone(programs: Programs, device: torch.device) -> Generator[None]:
     """What runs inside leaves parameters, buffers and random state as they were."""
     saved, state = [(leaf, leaf.detach().clone()) for leaf in programs.leaves()], random_state(device)
+    pythons, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002 (what a program would draw from)
     stepping.end_step()  # who moves once a step may move inside as well
     try:
         yield
@@ -201,6 +209,8 @@ def undone(programs: Programs, device: torch.device) -> Generator[None]:
             for leaf, value in saved:
                 leaf.copy_(value)
         set_random_state(state, device)
+        random.setstate(pythons)
+        np.random.set_state(numpys)  # noqa: NPY002
 
 
 @contextmanager

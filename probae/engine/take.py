@@ -49,7 +49,9 @@ class Take:
         self.way = "eager"
         self.calls = 0
         self._programs: dict[str, Program] = {}
-        self._since = 0  # calls since the recording was made, or looked at again
+        self._since = 0  # calls since the recording was made
+        self._compared = 0  # `_since` when a call was last compared
+        self._look = False  # whether the next one is to be
         self._seconds: float | None = None
         self._renewals = self._strikes = 0
 
@@ -74,8 +76,7 @@ class Take:
 
     def look_again(self) -> None:
         """Check the next call, unless one was checked just now."""
-        if self._since >= _BETWEEN_LOOKS:
-            self._since = 0
+        self._look = self._since - self._compared >= _BETWEEN_LOOKS
 
     def prepare(self, way: str, *, loudly: bool = True) -> bool:
         """Record, and compile where that is asked. Returns whether it worked; if not, somebody is told."""
@@ -107,7 +108,7 @@ class Take:
 
     def _is_due(self) -> bool:
         """Whether a call is compared with an eager one: often at the start, then now and then."""
-        return self._since & (self._since - 1) == 0 or self._since % _CHECK_EVERY == 0
+        return self._look or self._since & (self._since - 1) == 0 or self._since % _CHECK_EVERY == 0
 
     def _play(self, batch: Batch) -> Outputs:
         recording = self._recorded()
@@ -130,10 +131,9 @@ class Take:
     def _made(self, way: str) -> Program:
         start, recording = time.perf_counter(), self._recorded()
         program = BACKENDS[way](recording)
-        if way != "trace":  # compilers wait for the first call
-            with undone(self.player.programs, self.player.device), torch.no_grad():
-                program(recording.inputs(self._batch))
-        self._since = 0
+        with undone(self.player.programs, self.player.device), torch.no_grad():
+            program(recording.inputs(self._batch))  # compilers wait for the first call; an operation may refuse it
+        self._since = self._compared = 0
         _log.info("made %s in %.1f s", way, time.perf_counter() - start)
         return program
 
@@ -141,9 +141,12 @@ class Take:
 
     def _check(self, batch: Batch) -> Outputs:
         """Run both ways under the same noise. The recording's numbers stand if they agree, else the program's own."""
+        self._look, self._compared = False, self._since
         player, state = self.player, self._recorded().state
         before, noise = _copies(state), random_state(player.device)
         eager = player.eager(batch)
+        if not player.has(self):  # a parameter has come into being, and all recordings are forgotten
+            return eager
         after, noise_after = _copies(state), random_state(player.device)
         _write(state, before)
         set_random_state(noise, player.device)

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from probae.engine.batches import Batch, Batches, Stream
 from probae.engine.best import Best
-from probae.engine.callbacks import Callback
+from probae.engine.callbacks import Callback, Progress
 from probae.engine.descent import Descent
 from probae.engine.interrupt import Interrupt
 from probae.engine.monitor import Monitor, judge, score_player
@@ -90,6 +90,7 @@ class Training:
         self._make_optimizer = optimizer
         self._streams = isinstance(batches, Stream)
         self._on_step = [c.on_step_end for c in callbacks if _overrides(c, "on_step_end")]
+        self._meddles = any(not isinstance(c, Progress) and _overrides(c, "on_step_end") for c in callbacks)
 
     @property
     def total_steps(self) -> int | None:
@@ -228,6 +229,8 @@ class Training:
         self.seconds += self._lap()
         for on_step in self._on_step:
             on_step(self)
+        if self._meddles:
+            self.descent.player.look_again()
         self._check_limits()
 
     def _check_limits(self) -> None:
