@@ -129,7 +129,9 @@ class Descent:
         self._adopt(batch)
         if math.isfinite(loss.item()):
             with self.products():
-                (weight * loss).backward()
+                loss.backward()
+            for p in self._trained() if weight != 1.0 else ():
+                p.grad = None if p.grad is None else weight * p.grad
             self.programs.warn_of_untrained()
         return loss.detach()
 

@@ -77,14 +77,18 @@ class Player:
         """Whether a take is still in use."""
         return any(one is take for one in self._takes.values())
 
-    def look_again(self) -> None:
-        """Something may have changed, such as by a callback: compare the next calls with eager ones."""
+    def look_again(self, now: bool = False) -> None:
+        """Something may have changed, such as by a callback: compare the next call with an eager one.
+
+        Args:
+            now: also if one was compared not long ago.
+        """
         leaves = self.programs.leaves()
         if len(leaves) != len(self._leaves) or any(a is not b for a, b in zip(leaves, self._leaves, strict=True)):
             _log.info("parameters or buffers were replaced: what was recorded is forgotten")
             self.forget()
         for take in self._takes.values():
-            take.look_again()
+            take.look_again(now)
 
     def give_up(self, why: str) -> None:
         """Run everything as written from now on, and say so."""
@@ -92,11 +96,11 @@ class Player:
         self._takes = {}
         self.tell(why)
 
-    def tell(self, what: str, loudly: bool = True) -> None:
+    def tell(self, what: str, loudly: bool = True, instead: str = "as the program is written") -> None:
         """Warn, or leave a line in the log."""
         _log.info("%s", what)
         if loudly:
-            warnings.warn(f"{what}. Training goes on without it, as the program is written", UserWarning, stacklevel=2)
+            warnings.warn(f"{what}. Training goes on without it, {instead}", UserWarning, stacklevel=2)
 
     @property
     def ways(self) -> dict[str, str]:

@@ -136,8 +136,8 @@ def _recorded(function: Function, batch: Batch, programs: Programs, device: torc
             raise
         except Exception as error:
             raise NotRecordableError(_reason(error) + watch.where() + _hint(programs)) from error
-    if _other_generators() != generators:
-        raise NotRecordableError("it draws from Python's or NumPy's random generator, which a recording cannot replay")
+        if _other_generators() != generators:
+            raise NotRecordableError("it draws from Python's or NumPy's random generator, and a recording would not")
     _keep_layouts(module)
     return Recording(module, state, constants, missing, watch.sites)
 

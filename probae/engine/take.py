@@ -74,9 +74,9 @@ class Take:
         """Ways that this device has, the cheapest to make first."""
         return ("trace", "inductor", "cudagraph") if self.player.device.type == "cuda" else ("trace", "inductor")
 
-    def look_again(self) -> None:
-        """Check the next call, unless one was checked just now."""
-        self._look = self._since - self._compared >= _BETWEEN_LOOKS
+    def look_again(self, now: bool) -> None:
+        """Check the next call: always, or unless one was checked not long ago."""
+        self._look = self._look or now or self._since - self._compared >= _BETWEEN_LOOKS
 
     def prepare(self, way: str, *, loudly: bool = True) -> bool:
         """Record, and compile where that is asked. Returns whether it worked; if not, somebody is told."""
@@ -172,6 +172,10 @@ class Take:
         self._renewals, self._strikes = self._renewals + (change is not None), self._strikes + 1
         if self._renewals > _MOST_RENEWALS:
             self.player.give_up(f"the step changes while it trains, which a recording does not follow: {change}")
+        elif self._strikes >= _MOST_STRIKES and self.way != "trace" and self.prepare("trace"):
+            found = f"{self.way} gives other numbers than the step itself: {found}"
+            self.player.tell(found, instead="from the recording")
+            self.way, self._strikes = "trace", 0
         elif self._strikes >= _MOST_STRIKES:
             self.player.give_up(f"a recording of the step gives other numbers than the step itself: {found}")
         else:

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from probae.engine.batches import Batch, Batches, Stream
 from probae.engine.best import Best
-from probae.engine.callbacks import Callback, Progress
+from probae.engine.callbacks import Callback
 from probae.engine.descent import Descent
 from probae.engine.interrupt import Interrupt
 from probae.engine.monitor import Monitor, judge, score_player
@@ -90,7 +90,7 @@ class Training:
         self._make_optimizer = optimizer
         self._streams = isinstance(batches, Stream)
         self._on_step = [c.on_step_end for c in callbacks if _overrides(c, "on_step_end")]
-        self._meddles = any(not isinstance(c, Progress) and _overrides(c, "on_step_end") for c in callbacks)
+        self._foreign = [c for c in callbacks if not type(c).__module__.startswith("probae.")]  # may change anything
 
     @property
     def total_steps(self) -> int | None:
@@ -229,7 +229,7 @@ class Training:
         self.seconds += self._lap()
         for on_step in self._on_step:
             on_step(self)
-        if self._meddles:
+        if self._foreign and self._on_step:
             self.descent.player.look_again()
         self._check_limits()
 
@@ -264,7 +264,7 @@ class Training:
             column.append(row[name])
         for callback in self.callbacks:
             callback.on_epoch_end(self)
-        self.descent.player.look_again()
+        self.descent.player.look_again(now=bool(self._foreign))
 
     def _validate(self, monitor: Monitor, valid: Batches) -> float:
         value = judge(monitor, valid, self.programs, self.device, player=self._judging if self._judged else None)
