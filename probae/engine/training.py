@@ -264,7 +264,7 @@ class Training:
             column.append(row[name])
         for callback in self.callbacks:
             callback.on_epoch_end(self)
-        self.descent.player.look_again(now=bool(self._foreign))
+        self.descent.player.look_again(now=bool(self._foreign) and self.epoch & (self.epoch - 1) == 0)
 
     def _validate(self, monitor: Monitor, valid: Batches) -> float:
         value = judge(monitor, valid, self.programs, self.device, player=self._judging if self._judged else None)
