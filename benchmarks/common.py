@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +18,7 @@ from typing import Any
 
 import torch
 
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -43,6 +46,15 @@ class Timing:
     def ratio_to(self, other: Timing) -> Timing:
         """How many times as long as `other`, repeat by repeat: neighbours in time share their disturbances."""
         return Timing(tuple(a / b for a, b in zip(self.seconds, other.seconds, strict=True)))
+
+    def scaled(self, factor: float) -> Timing:
+        """Of another amount of the same work.
+
+        Example:
+            >>> Timing((0.5, 1.0)).scaled(10)
+            Timing(seconds=(5.0, 10.0))
+        """
+        return Timing(tuple(factor * seconds for seconds in self.seconds))
 
     def as_dict(self) -> dict[str, Any]:
         """For `write_results`."""
@@ -80,6 +92,20 @@ def interleave(
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 
+@contextmanager
+def empty_compile_cache() -> Iterator[Path]:
+    """An empty folder in which torch's compiler keeps what it makes, gone afterwards; call before it is imported."""
+    before = os.environ.get(_CACHE)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ[_CACHE] = folder
+        try:
+            yield Path(folder)
+        finally:
+            os.environ.pop(_CACHE)
+            if before is not None:
+                os.environ[_CACHE] = before
+
+
 def machine() -> dict[str, Any]:
     """The machine and the versions that a number was measured with."""
     return {
@@ -89,8 +115,13 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{package: _version(package) for package in ("torch", "pyro-ppl", "probae")},
+        **versions(("torch", "pyro-ppl", "probae")),
     }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The installed version of each package."""
+    return {package: _version(package) for package in packages}
 
 
 def write_results(name: str, results: Mapping[str, Any]) -> Path:
