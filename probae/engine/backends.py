@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from probae.engine import graphs
@@ -40,6 +39,8 @@ def seconds_to_compile(recording: Recording) -> float:
 
 def _compiled(recording: Recording, options: dict[str, Any]) -> Program:
     """Compiles at its first call. By inductor itself: what `torch.compile` puts around it costs a tenth of a step."""
+    from torch._inductor import standalone_compile
+
     options = {"fallback_random": True, **options}  # inductor's own generator would give other numbers
     halves = graphs.split_noise(recording.module)
     noise, module = (list, recording.module) if halves is None else halves
@@ -49,7 +50,9 @@ def _compiled(recording: Recording, options: dict[str, Any]) -> Program:
         nonlocal compiled
         everything = [*inputs, *noise()]
         if compiled is None:
-            compiled = torch._inductor.compile(module, everything, options=options)
+            compiled = standalone_compile(
+                module, everything, dynamic_shapes="from_example_inputs", options={"config_patches": options}
+            )
         return compiled(*everything)
 
     return run
