@@ -60,6 +60,16 @@ def _changes_its_input(node: Node) -> bool:
     return bool(schema is not None and schema.is_mutable)
 
 
+def sized_by_values(module: GraphModule) -> Node | None:
+    """The first operation whose output's size hangs on what is in its inputs: a mask as an index, nonzero, unique."""
+    for node in module.graph.nodes:
+        if torch.Tag.dynamic_output_shape in getattr(node.target, "tags", ()):
+            dtypes = {value.meta["val"].dtype for value in _values(node) if isinstance(value, Node)}
+            if node.target is not torch.ops.aten.index.Tensor or dtypes & {torch.bool, torch.uint8}:
+                return node
+    return None
+
+
 def difference(first: GraphModule, second: GraphModule) -> tuple[Node, str] | None:
     """The first node in which two recordings of one program differ, in words; None if they are the same."""
     number = {node: index for graph in (first.graph, second.graph) for index, node in enumerate(graph.nodes)}

@@ -19,6 +19,7 @@ from probae.engine.take import Take
 
 _log = logging.getLogger("probae")
 _MOST_TAKES = 16
+_MOST_REPLACED = 3
 WAYS = ("eager", "trace", "inductor", "cudagraph")
 
 
@@ -52,6 +53,9 @@ class Player:
         self.function, self.programs, self.device = function, programs, device
         self.way, self.outlook, self.decided, self.tolerance = way, outlook, dict(decided or {}), tolerance
         self.calls = 0
+        self.refused = set[str]()
+        self._replaced = 0
+        self._numbers = self._plain()
         self.forget()
 
     def __call__(self, batch: Batch) -> Outputs:
@@ -83,10 +87,14 @@ class Player:
         Args:
             now: also if one was compared not long ago.
         """
-        leaves = self.programs.leaves()
+        leaves, plain = self.programs.leaves(), self._plain()
         if len(leaves) != len(self._leaves) or any(a is not b for a, b in zip(leaves, self._leaves, strict=True)):
+            self._replaced += bool(self._takes)
+            if self._replaced > _MOST_REPLACED:
+                self.give_up("parameters or buffers are replaced by other tensors again and again")
             _log.info("parameters or buffers were replaced: what was recorded is forgotten")
             self.forget()
+        now, self._numbers = now or plain != self._numbers, plain
         for take in self._takes.values():
             take.look_again(now)
 
@@ -100,7 +108,7 @@ class Player:
         """Warn, or leave a line in the log."""
         _log.info("%s", what)
         if loudly:
-            warnings.warn(f"{what}. Training goes on without it, {instead}", UserWarning, stacklevel=2)
+            warnings.warn(f"{what}. All that follows runs {instead}", UserWarning, stacklevel=2)
 
     @property
     def ways(self) -> dict[str, str]:
@@ -118,6 +126,12 @@ class Player:
         """How most calls run."""
         takes = sorted(self._takes.values(), key=lambda take: take.calls)
         return takes[-1].way if takes else "eager"
+
+    def _plain(self) -> list[Any]:
+        """Numbers and words among the modules' attributes, which a callback may have set."""
+        modules = [part for module in self.programs.modules for part in module.modules()]
+        return [(key, value) for part in modules for key, value in vars(part).items()
+                if isinstance(value, (int, float, str)) and key != "training"]  # fmt: skip
 
     def _take(self, batch: Batch) -> Take | None:
         kind = self._kind(batch)

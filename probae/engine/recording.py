@@ -23,6 +23,7 @@ from probae.engine import graphs
 from probae.engine.batches import Batch
 from probae.engine.programs import Programs
 from probae.engine.randomness import random_state, set_random_state
+from probae.engine.touched import Touched
 from probae.inference import stepping
 
 Outputs = list[Tensor | None]
@@ -62,20 +63,21 @@ class Recording:
         """What a later recording of the same program does otherwise, in words; None if nothing."""
         if (found := graphs.difference(self.module, other.module)) is not None:
             node, words = found
-            return words + self._where(node)
+            return words + _where(self.module, self._sites, node)
         for mine, theirs in zip(self.constants, other.constants, strict=True):
             if mine is not theirs and not _equal(mine, theirs):
                 return "a tensor that it holds was replaced by another one"
         return "an output came or went" if self._missing != other._missing else None
 
-    def _where(self, node: Node) -> str:
-        """The site in whose statement a node came to be, or the first one after it."""
-        later = False
-        for other in self.module.graph.nodes:
-            later = later or other is node
-            if later and other in self._sites:
-                return f", at or before sample site {self._sites[other]!r}"
-        return ", after all sample sites"
+
+def _where(module: GraphModule, sites: dict[Node, str], node: Node) -> str:
+    """The site in whose statement a node came to be, or the first one after it."""
+    later = False
+    for other in module.graph.nodes:
+        later = later or other is node
+        if later and other in sites:
+            return f", at or before sample site {sites[other]!r}"
+    return ", after all sample sites"
 
 
 def tensors_of(batch: Batch) -> list[Tensor]:
@@ -96,8 +98,13 @@ def record(function: Function, batch: Batch, programs: Programs, device: torch.d
         NotRecordableError: if the function looks at the value of a tensor, draws from Python's or NumPy's generators,
             or does something else the second time than the first; it says where.
     """
-    with undone(programs, device), stepping.training_step(), pinned(programs):
+    touched = Touched(programs.leaves())
+    with undone(programs, device), stepping.training_step(), pinned(programs), touched:
         function(batch)  # what programs look up or make once is not to be a part of the recording
+    if touched.found:
+        raise NotRecordableError(
+            "it changes in place what is neither parameter nor buffer of its modules, such as its batch"
+        )
     first = _recorded(function, batch, programs, device)
     second = _recorded(function, batch, programs, device)
     if (change := first.change_since(second)) is not None:
@@ -132,6 +139,9 @@ def _recorded(function: Function, batch: Batch, programs: Programs, device: torc
             module = make_fx(run)(*state, *tensors_of(batch))
             graphs.tidy(module)
             constants = graphs.lift_constants(module)
+            if (node := graphs.sized_by_values(module)) is not None:
+                where = _where(module, watch.sites, node)
+                raise NotRecordableError(f"the size of a tensor hangs on values, as in x[mask]{where}")
         except NotRecordableError:
             raise
         except Exception as error:
@@ -205,12 +215,13 @@ def undone(programs: Programs, device: torch.device) -> Generator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
-            for leaf, value in saved:
-                leaf.copy_(value)
         set_random_state(state, device)
         random.setstate(pythons)
         np.random.set_state(numpys)  # noqa: NPY002
+        with torch.no_grad():
+            for leaf, value in saved:
+                if not torch.equal(leaf, value):  # a buffer that nobody changes may not even be writable
+                    leaf.copy_(value)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from probae.engine.agreement import deviation, same_random_state
-from probae.engine.backends import BACKENDS, Program
+from probae.engine.backends import BACKENDS, Program, seconds_to_compile
 from probae.engine.batches import Batch
 from probae.engine.randomness import random_state, set_random_state
 from probae.engine.recording import NotRecordableError, Outputs, Recording, record, undone
@@ -80,13 +80,17 @@ class Take:
 
     def prepare(self, way: str, *, loudly: bool = True) -> bool:
         """Record, and compile where that is asked. Returns whether it worked; if not, somebody is told."""
+        if way in self.player.refused or self.player.way == "eager":
+            return False
         try:
             self._programs[way] = self._made(way)
         except NotRecordableError as error:
             self.player.give_up(f"the step cannot be recorded: {error}")
         except Exception as error:  # a compiler may raise anything
+            self.player.refused.add(way)
             message = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            self.player.tell(f"{way} cannot run the step: {message}", loudly)
+            instead = "as the program is written" if way == "trace" else "from the recording, or as it is written"
+            self.player.tell(f"{way} cannot run the step: {message}", loudly, instead)
         return way in self._programs
 
     # Running.
@@ -101,7 +105,7 @@ class Take:
             self._programs = {way: program for way, program in self._programs.items() if way == self.way}
 
     def _run(self, batch: Batch) -> Outputs:
-        if self.way == "eager":
+        if self.way not in self._programs:
             return self.player.eager(batch)
         self._since += 1
         return self._check(batch) if self._is_due() else self._play(batch)
@@ -130,6 +134,8 @@ class Take:
 
     def _made(self, way: str) -> Program:
         start, recording = time.perf_counter(), self._recorded()
+        if way != "trace":
+            _log.info("compiling the step, which takes about %.0f s", seconds_to_compile(recording))
         program = BACKENDS[way](recording)
         with undone(self.player.programs, self.player.device), torch.no_grad():
             program(recording.inputs(self._batch))  # compilers wait for the first call; an operation may refuse it
@@ -150,8 +156,12 @@ class Take:
         after, noise_after = _copies(state), random_state(player.device)
         _write(state, before)
         set_random_state(noise, player.device)
-        outputs = self._play(batch)
-        found = deviation([*eager, *after], [*outputs, *state], player.tolerance)
+        tolerance = None if self.way == "trace" else player.tolerance
+        try:
+            outputs: Outputs = self._play(batch)
+            found = deviation([*eager, *after], [*outputs, *state], tolerance)
+        except Exception as error:  # what was recorded does not fit any more
+            outputs, found = eager, f"it fails: {type(error).__name__}"
         if found is None and not same_random_state(noise_after, random_state(player.device)):
             found = "it draws other random numbers"
         if found is None:
@@ -164,20 +174,25 @@ class Take:
 
     def _renew(self, batch: Batch, found: str) -> None:
         """A recording that is no longer what the program does is made anew, or given up."""
-        old, self.recording, self._batch = self._recorded(), None, batch
-        self._programs = {}
-        if not self.prepare(self.way):
+        player, old, ways = self.player, self._recorded(), [way for way in self._programs if way != self.way]
+        self.recording, self._batch, self._programs = None, batch, {}
+        if not self.prepare(self.way) and self.prepare("trace"):
+            self.way = "trace"
+        for way in ways:
+            self.prepare(way, loudly=False)
+        if self.recording is None or not self._programs:
+            self.way = "eager"
             return
         change = old.change_since(self._recorded())
         self._renewals, self._strikes = self._renewals + (change is not None), self._strikes + 1
         if self._renewals > _MOST_RENEWALS:
-            self.player.give_up(f"the step changes while it trains, which a recording does not follow: {change}")
+            player.give_up(f"the step changes while it trains, which a recording does not follow: {change}")
         elif self._strikes >= _MOST_STRIKES and self.way != "trace" and self.prepare("trace"):
             found = f"{self.way} gives other numbers than the step itself: {found}"
-            self.player.tell(found, instead="from the recording")
+            player.tell(found, instead="from the recording")
             self.way, self._strikes = "trace", 0
         elif self._strikes >= _MOST_STRIKES:
-            self.player.give_up(f"a recording of the step gives other numbers than the step itself: {found}")
+            player.give_up(f"a recording of the step gives other numbers than the step itself: {found}")
         else:
             _log.info("recorded anew: %s", change or found)
 
@@ -189,4 +204,5 @@ def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
 def _write(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     with torch.no_grad():
         for tensor, value in zip(tensors, values, strict=True):
-            tensor.copy_(value)
+            if not torch.equal(tensor, value):  # what nobody changes may not even be writable
+                tensor.copy_(value)

@@ -109,9 +109,7 @@ class Training:
     @property
     def batches_left(self) -> float:
         """Batches still to come, as far as can be told; where it cannot, as many again as there were."""
-        limits = []
-        if self.total_steps:
-            limits.append(float(self.total_steps - self.step))
+        limits = [float(self.total_steps - self.step)] if self.total_steps else []
         if self.max_time is not None and self.seconds:
             limits.append(max(self.max_time - self.seconds, 0.0) * self.step / self.seconds)
         return self.accumulate * min(limits, default=float(self.step))
@@ -267,6 +265,7 @@ class Training:
         self.descent.player.look_again(now=bool(self._foreign) and self.epoch & (self.epoch - 1) == 0)
 
     def _validate(self, monitor: Monitor, valid: Batches) -> float:
+        self._judging.look_again(now=bool(self._foreign))
         value = judge(monitor, valid, self.programs, self.device, player=self._judging if self._judged else None)
         self._judged = True
         if monitor.selects:

@@ -213,8 +213,8 @@ def test_a_way_that_cannot_be_made_leaves_the_next_one(
     step = Step("inductor")
     step.play(5)
     assert [str(one.message) for one in told] == [
-        "inductor cannot run the step: RuntimeError: no compiler here. Training goes on without it, as the program is "
-        "written"
+        "inductor cannot run the step: RuntimeError: no compiler here. All that follows runs from the recording, or as "
+        "it is written"
     ]
     assert list(step.player.ways.values()) == ["trace"]
 

@@ -147,7 +147,7 @@ def test_what_cannot_be_recorded_trains_eagerly_with_one_warning_that_says_where
     found = same_as_eager(make, epochs=2, **settings)
     assert found.way == "eager"
     (told,) = found.told
-    assert re.match(f"the step cannot be recorded: {where}.* Training goes on", told)
+    assert re.match(f"the step cannot be recorded: {where}.* All that follows runs", told)
 
 
 class Single(Net):
@@ -252,7 +252,7 @@ def test_what_each_step_changes_is_caught_by_comparing(name: str) -> None:
     found = same_as_eager(shifted(CHANGING[name]), epochs=2, callbacks=Clock)
     assert found.way == "eager"
     (told,) = found.told
-    assert re.match("the step changes while|a recording of the step gives other numbers than the step itself", told)
+    assert told.startswith(("the step changes", "a recording of the step gives other", "the step cannot be recorded"))
 
 
 def test_a_parameter_that_appears_late_is_recorded_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
