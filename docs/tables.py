@@ -68,6 +68,7 @@ TABLES = {
     "priors": lambda: named_table("PRIORS"),
     "guides": lambda: named_table("GUIDES"),
     "networks": lambda: named_table("NETWORKS"),
+    "corruptions": lambda: named_table("CORRUPTIONS"),
     "data": data_table,
     "objectives": lambda: class_table(Objective),
     "phases": lambda: class_table(NegativePhase),
@@ -134,7 +135,7 @@ def likelihood_of(kind):
     """How a model's log-likelihood is estimated, if it has one."""
     if hasattr(kind, "log_partition"):
         return "-F(x) - log Z, with log Z exact or annealed"
-    if issubclass(kind, LatentModel):
+    if issubclass(kind, LatentModel) and "log_likelihood" not in vars(kind):
         model = smallest(kind)
         return "importance sampling" if model.family.has_density and model.prior.proper else "none: deterministic"
     return sentence(kind.log_likelihood)

@@ -16,7 +16,11 @@ from probae.evaluation.log_likelihood import log_likelihood
 from probae.inference.elbo import ELBO
 from probae.inference.iwae import IWAE
 from probae.inference.negative_phases import CD, PCD, Exact
+from probae.inference.penalties import WeightPrior
 from probae.models.autoencoder import Autoencoder
+from probae.models.contractive import ContractiveAutoencoder
+from probae.models.denoising import DenoisingAutoencoder
+from probae.models.ppca import ProbabilisticPCA
 from probae.models.rbm import RBM
 from probae.models.saving import load
 from probae.models.sparse import SparseAutoencoder
@@ -37,11 +41,15 @@ __all__ = [
     "Autoencoder",
     "CSVLogger",
     "Callback",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
     "Estimate",
     "Exact",
     "Monitor",
+    "ProbabilisticPCA",
     "Run",
     "SparseAutoencoder",
+    "WeightPrior",
     "data",
     "errors",
     "fit",

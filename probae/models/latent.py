@@ -123,7 +123,7 @@ class LatentModel(Model, ABC):
         x = self.rows(x)
         with self.plate(len(x)):
             label = None if self.labels is None else self.labels.infer(x, y)
-            posterior = self.family.distribution(self._encode(x, label))
+            posterior = self.family.distribution(self._encode(self._seen(x), label))
             return pyro.sample("z", posterior) if self.upper is None else self.upper.infer(posterior)
 
     # What it declares.
@@ -174,7 +174,7 @@ class LatentModel(Model, ABC):
 
         def score(batch: Batch) -> Tensor:
             x = examples_of(batch)
-            code = self.family.code(self._encode(x))
+            code = self.family.code(self._encode(self._seen(x)))
             likelihood = self.likelihood.distribution(self._decode(code)).log_prob(x)
             return (likelihood + self.prior.distribution().log_prob(code)).mean()
 
@@ -278,6 +278,14 @@ class LatentModel(Model, ABC):
             return log_likelihood(self.model, self.guide, examples, method=method, protocol=protocol, **options)
 
     # How the parts act together.
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """What the guide's encoder sees of the examples."""
+        return x
+
+    def _examples_of(self, batch: Any) -> Tensor:
+        """The examples, (N, D), in what a penalty sees of a call."""
+        return self.rows(batch[0] if isinstance(batch, tuple) else batch["x"] if isinstance(batch, Mapping) else batch)
 
     def _encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return outputs_of("encoder", self.encoder, joined(x, label), self.family.num_outputs)

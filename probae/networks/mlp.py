@@ -9,7 +9,7 @@ from typing import Any, final
 
 from torch import nn
 
-from probae.checks import choice, positive_int
+from probae.checks import choice, positive_int, real
 from probae.errors import ArgumentError
 from probae.networks.base import Network, widths
 
@@ -24,12 +24,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def mlp(sizes: Sequence[int], activation: str = "tanh") -> nn.Sequential:
+def mlp(sizes: Sequence[int], activation: str = "tanh", dropout: float = 0.0) -> nn.Sequential:
     """Linear layers with a nonlinearity between them, none after the last.
 
     Args:
         sizes: of the layers, input first; at least two.
         activation: "elu", "gelu", "relu", "sigmoid", "silu", "softplus" or "tanh".
+        dropout: the rate at which hidden units are silenced in training.
 
     Returns:
         A module from (..., sizes[0]) to (..., sizes[-1]).
@@ -51,7 +52,7 @@ def mlp(sizes: Sequence[int], activation: str = "tanh") -> nn.Sequential:
     sizes = [positive_int("sizes", size) for size in sizes]
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
-        layers += [nonlinearity()] if index else []
+        layers += [nonlinearity(), *([nn.Dropout(dropout)] if dropout else [])] if index else []
         layers += [nn.Linear(inputs, outputs)]
     return nn.Sequential(*layers)
 
@@ -60,21 +61,33 @@ def mlp(sizes: Sequence[int], activation: str = "tanh") -> nn.Sequential:
 class MLP(Network):
     """Multilayer perceptrons: fully connected layers of the `hidden` widths, mirrored in the decoder.
 
+    Args:
+        dropout: the rate at which hidden units are silenced in training, below 1.
+
+    Raises:
+        ArgumentError: for a rate outside [0, 1).
+
     Example:
         >>> MLP().decoder(2, (3, 3), 9, hidden=(8,), activation="tanh")[-1].bias.shape
         torch.Size([9])
     """
 
+    def __init__(self, dropout: float = 0.0) -> None:
+        self.dropout = real("dropout", dropout, low=0.0, high=1.0)
+        if self.dropout == 1:
+            raise ArgumentError("dropout", "a rate below 1", dropout)
+
     def encoder(
         self, data_shape: tuple[int, ...], num_outputs: int, *, hidden: Sequence[int], activation: str, context: int = 0
     ) -> nn.Module:
-        return mlp([math.prod(data_shape) + context, *widths("hidden", hidden), num_outputs], activation)
+        sizes = [math.prod(data_shape) + context, *widths("hidden", hidden), num_outputs]
+        return mlp(sizes, activation, self.dropout)
 
     def decoder(
         self, num_inputs: int, data_shape: tuple[int, ...], num_outputs: int, *, hidden: Sequence[int], activation: str
     ) -> nn.Sequential:
-        return mlp([num_inputs, *widths("hidden", hidden)[::-1], num_outputs], activation)
+        return mlp([num_inputs, *widths("hidden", hidden)[::-1], num_outputs], activation, self.dropout)
 
     @property
     def config(self) -> dict[str, Any]:
-        return {"name": "mlp"}
+        return {"name": "mlp"} | ({"dropout": self.dropout} if self.dropout else {})

@@ -47,7 +47,7 @@ class Case:
         own: modules of one's own, to be handed in when it is loaded.
         likelihood: whether it has one.
         labelled: whether it is trained on labels too.
-        samples: whether it can be sampled from.
+        samples: whether it can be sampled from without having seen data.
         latent: its latent sites and their sizes, where they are not one vector of `CODES`.
         pyro_loss: one of Pyro's that trains it.
     """
@@ -126,10 +126,44 @@ CASES: dict[str, Case] = {
     "Autoencoder bernoulli": Case(
         lambda: pb.Autoencoder(SHAPE, CODES, (), "bernoulli"), likelihood=False, samples=False
     ),
+    "Autoencoder tied, dropout": Case(
+        lambda: pb.Autoencoder(SHAPE, CODES, (16, 12), tied=True, dropout=0.1), GREY, likelihood=False, samples=False
+    ),
     "SparseAutoencoder normal": Case(lambda: pb.SparseAutoencoder(SHAPE, CODES, strength=0.1), GREY, likelihood=False),
     "SparseAutoencoder bernoulli": Case(
         lambda: pb.SparseAutoencoder(SHAPE, CODES, 16, 0.1, likelihood="bernoulli"), likelihood=False
     ),
+    "DenoisingAutoencoder masking": Case(
+        lambda: pb.DenoisingAutoencoder(SHAPE, CODES, 16, likelihood="bernoulli"), likelihood=False, samples=False
+    ),
+    "DenoisingAutoencoder gaussian": Case(
+        lambda: pb.DenoisingAutoencoder(SHAPE, CODES, 16, "gaussian"), GREY, likelihood=False, samples=False
+    ),
+    "DenoisingAutoencoder salt and pepper, emphasis": Case(
+        lambda: pb.DenoisingAutoencoder(SHAPE, CODES, 16, "salt_and_pepper", emphasis=(1.0, 0.5)),
+        GREY,
+        likelihood=False,
+        samples=False,
+    ),
+    "ContractiveAutoencoder": Case(
+        lambda: pb.ContractiveAutoencoder(SHAPE, CODES, likelihood="bernoulli"), likelihood=False, samples=False
+    ),
+    "ContractiveAutoencoder deep, estimated": Case(
+        lambda: pb.ContractiveAutoencoder(SHAPE, CODES, 16, second_order=0.1, jacobian="estimated"),
+        GREY,
+        likelihood=False,
+        samples=False,
+    ),
+    "SparseAutoencoder Normal prior": Case(
+        lambda: pb.SparseAutoencoder(SHAPE, CODES, strength=0.1, prior="normal"), GREY, likelihood=False
+    ),
+    "SparseAutoencoder target rate": Case(
+        lambda: pb.SparseAutoencoder(SHAPE, CODES, target_rate=0.2), GREY, likelihood=False, samples=False
+    ),
+    "SparseAutoencoder top-k": Case(
+        lambda: pb.SparseAutoencoder(SHAPE, CODES, top_k=3), GREY, likelihood=False, samples=False
+    ),
+    "ProbabilisticPCA": Case(lambda: pb.ProbabilisticPCA(SHAPE, CODES), GREY),
     "RBM CD": Case(lambda: pb.RBM(SHAPE, CODES, negative_phase=pb.CD(steps=1)), fit=SGD),
     "RBM PCD": Case(lambda: pb.RBM(SHAPE, CODES, negative_phase=pb.PCD(num_chains=32)), fit=SGD),
     "RBM Exact": Case(lambda: pb.RBM(SHAPE, CODES, negative_phase="exact"), fit=SGD),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pyro
 import pytest
 import torch
 from torch import Tensor
@@ -88,7 +87,7 @@ def test_the_monitor_is_what_map_maximizes() -> None:
     run = sparse.fit(x, valid=x, epochs=2, batch_size=7, seed=0)
     assert run.monitor == "log_joint"
     codes = sparse.embed(x)
-    prior = pyro.distributions.Laplace(0.0, 1 / sparse.strength).log_prob(codes).sum(1)
+    prior = torch.distributions.Laplace(0.0, 1 / sparse.strength).log_prob(codes).sum(1)
     best = (sparse.decode(codes).log_prob(x) + prior).mean().item()
     assert run.best == pytest.approx(best, rel=1e-5)
 
@@ -134,7 +133,7 @@ def test_codes_have_exact_zeros_and_no_negative_values() -> None:
     assert (z == 0).any()
 
 
-@pytest.mark.parametrize("strength", [0.0, -1.0, math.inf, math.nan, "1", True, None])
+@pytest.mark.parametrize("strength", [0.0, -1.0, math.inf, math.nan, "1", True])
 def test_strength_is_checked(strength: object) -> None:
     with pytest.raises(ArgumentError, match=r"^strength: expected a finite number above 0"):
         pb.SparseAutoencoder(64, 10, strength=strength)  # type: ignore[arg-type]

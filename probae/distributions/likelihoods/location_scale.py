@@ -61,7 +61,12 @@ class LocationScale(Likelihood, ABC):
         if self.learned and self.start is None and bool(torch.isclose(self.scale, torch.ones_like(self.scale)).all()):
             variance = (x - x.mean(0)).square().mean(0)
             variance = variance if self.learned == PER_DIMENSION else variance.mean()
-            self.raw_scale.copy_(_raw(variance.sqrt().clamp(min=SMALLEST_SPREAD)))
+            self.set_scale(variance.sqrt().clamp(min=SMALLEST_SPREAD))
+
+    @torch.no_grad()
+    def set_scale(self, scale: Tensor) -> None:
+        """Put a learned scale at a value: a scalar, or (D,) if it is learned per dimension."""
+        self.raw_scale.copy_(_raw(scale))
 
     @property
     def scale_config(self) -> dict[str, Any]:

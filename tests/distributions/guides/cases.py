@@ -12,6 +12,7 @@ from probae.distributions.named import make
 
 CASES: dict[str, Any] = {
     "diagonal": "diagonal",
+    "shared": "shared",
     "full": "full",
     "flow": {"name": "flow", "transforms": 2, "hidden": 8, "context_dim": 3},
     "coupling": {"name": "flow", "transforms": 2, "hidden": [8, 8], "context_dim": 3, "conditioner": "coupling"},
@@ -19,7 +20,7 @@ CASES: dict[str, Any] = {
     "sigmoid": {"name": "delta", "nonlinearity": "sigmoid"},
     "linear": {"name": "delta", "nonlinearity": "linear"},
 }
-DENSE = ["diagonal", "full", "flow", "coupling"]
+DENSE = ["diagonal", "shared", "full", "flow", "coupling"]
 
 
 def fresh(name: str, dim: int = 2) -> GuideFamily:

@@ -22,7 +22,7 @@ every_dense = pytest.mark.parametrize("name", DENSE)
 def test_every_name_has_a_case() -> None:
     assert {type(fresh(name)) for name in CASES} == set(GUIDES.values())
     assert [name for name in CASES if fresh(name).has_density] == DENSE
-    assert [name for name in CASES if fresh(name).mixes] == ["diagonal", "full"]
+    assert [name for name in CASES if fresh(name).mixes] == ["diagonal", "shared", "full"]
 
 
 @every

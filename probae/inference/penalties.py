@@ -1,0 +1,61 @@
+"""Priors on weights, as penalties of an objective."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch.distributions as dist
+from torch import Tensor, nn
+
+from probae.checks import choice, positive_int, real
+from probae.errors import ArgumentError
+
+PRIORS: dict[str, type[dist.Laplace | dist.Normal]] = {"laplace": dist.Laplace, "normal": dist.Normal}
+
+
+@final
+class WeightPrior:
+    """L1 or L2 on weights: minus the log-density of a Laplace or Normal prior on them, shared out among N examples.
+
+    Beside the ELBO of each example, as one of `pb.ELBO(penalties=...)`, it makes training MAP in the weights:
+
+        sum over the examples of ELBO(x) + log p(W),  p(W) = product of Laplace(w; 0, scale) or Normal(w; 0, scale)
+
+    so a batch of B examples counts B / N of it. Laplace is L1 of weight 1 / scale, Normal L2 of weight
+    1 / (2 scale^2), in nats. The weights are a module's parameters of two dimensions or more: matrices and kernels,
+    no biases.
+
+    Args:
+        module: whose weights, such as `model`, `model.encoder`, or a layer.
+        num_examples: N, the number of training examples.
+        prior: "normal" or "laplace".
+        scale: of the prior.
+
+    Raises:
+        ArgumentError: names the argument.
+
+    Example:
+        >>> from probae import ELBO, Autoencoder
+        >>> import torch
+        >>> x, model = torch.rand(100, 9), Autoencoder(9, 2, hidden=16)
+        >>> run = model.fit(x, objective=ELBO(penalties=WeightPrior(model, 100, "laplace", scale=0.1)), epochs=2)
+    """
+
+    def __init__(self, module: nn.Module, num_examples: int, prior: str = "normal", scale: float = 1.0) -> None:
+        if not isinstance(module, nn.Module) or not _weights(module):
+            got = "one without any" if isinstance(module, nn.Module) else type(module).__name__
+            raise ArgumentError("module", "a torch.nn.Module with weights", got)
+        self.module, self.num_examples = module, positive_int("num_examples", num_examples)
+        self.prior, self.scale = choice("prior", prior, PRIORS), real("scale", scale, low=0.0, open_low=True)
+
+    def __call__(self, batch: Any, guide_trace: Any) -> Tensor:
+        """-log p(W) / N, a scalar: an example's share."""
+        total: Any = 0.0
+        for weight in _weights(self.module):
+            prior = PRIORS[self.prior](weight.new_zeros(()), self.scale, validate_args=False)
+            total = total - prior.log_prob(weight).sum()
+        return total / self.num_examples
+
+
+def _weights(module: nn.Module) -> list[Tensor]:
+    return [parameter for parameter in module.parameters() if parameter.dim() > 1]

@@ -1,0 +1,63 @@
+"""A prior on weights: MAP in the weights, whatever the batches, eager or recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import probae as pb
+from probae.errors import ArgumentError
+
+X = torch.rand(40, 9, generator=torch.Generator().manual_seed(0))
+
+
+def log_prior(model: nn.Module, prior: str, scale: float) -> Tensor:
+    weights = torch.cat([layer.weight.flatten() for layer in model.modules() if isinstance(layer, nn.Linear)])
+    kind: Any = {"normal": torch.distributions.Normal, "laplace": torch.distributions.Laplace}[prior]
+    return kind(weights.new_zeros(()), scale).log_prob(weights).sum()
+
+
+@pytest.mark.parametrize("prior", ["normal", "laplace"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_batches_of_an_epoch_count_the_prior_once(prior: str, tied: bool) -> None:
+    model = pb.Autoencoder(9, 2, 5, tied=tied).double()
+    plain, with_prior = pb.ELBO(), pb.ELBO(penalties=pb.WeightPrior(model, 40, prior, scale=0.3))
+    batches = X.double().split(16)
+    difference: Any = sum(with_prior(model.model, model.guide, x) - plain(model.model, model.guide, x) for x in batches)
+    torch.testing.assert_close(difference, -log_prior(model, prior, 0.3))
+    found, wanted = (
+        torch.autograd.grad(value, [p for p in model.parameters() if p.dim() > 1])
+        for value in (difference, -log_prior(model, prior, 0.3))
+    )
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("way", ["eager", "trace"])
+def test_a_strong_prior_takes_the_weights_to_zero_and_leaves_the_biases(way: str) -> None:
+    torch.manual_seed(0)
+    model: Any = pb.Autoencoder(9, 2, 5)
+    objective = pb.ELBO(penalties=pb.WeightPrior(model.encoder, 40, scale=1e-2))
+    bias, weight = model.encoder[0].bias.detach().clone(), model.decoder[0].weight.detach().clone()
+    run = model.fit(X, objective=objective, epochs=100, learning_rate=1e-2, seed=0, compile=way)
+    assert run.compile == way
+    assert model.encoder[0].weight.abs().max() < 0.02
+    assert model.encoder[0].bias.abs().max() > 0.3 * bias.abs().max()
+    assert model.decoder[0].weight.abs().max() > 0.3 * weight.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((nn.ReLU(), 40), "module: expected a torch.nn.Module with weights; got one without any"),
+        ((3, 40), "module: expected a torch.nn.Module with weights; got int"),
+        ((nn.Linear(2, 2), 0), "num_examples: expected a positive integer"),
+        ((nn.Linear(2, 2), 4, "lapace"), "prior: expected one of 'laplace', 'normal'"),
+        ((nn.Linear(2, 2), 4, "normal", 0.0), "scale: expected a finite number above 0"),
+    ],
+)
+def test_arguments_are_checked(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{message}"):
+        pb.WeightPrior(*arguments)
