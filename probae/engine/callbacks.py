@@ -72,6 +72,7 @@ class Progress(Callback):
 
     def on_fit_end(self, training: Training) -> None:
         if self.bar is not None:
+            self.on_step_end(training)  # the time may have run out after the last step
             self.bar.close()
 
 
