@@ -65,3 +65,22 @@ class Estimate:
 
     def __float__(self) -> float:
         return self.value
+
+
+def exact_estimate(per_example: Tensor, reason: str, protocol: Protocol) -> Estimate:
+    """The mean of log-likelihoods that have no Monte Carlo error.
+
+    Args:
+        per_example: (N,), in nats.
+        reason: why they have none, in words.
+        protocol: of the data.
+    """
+    count = len(per_example)
+    return Estimate(
+        per_example.mean().item(),
+        direction="exact",
+        stderr_data=per_example.std().item() / count**0.5 if count > 1 else None,
+        per_example=per_example,
+        reason=reason,
+        protocol=protocol.using("exact"),
+    )

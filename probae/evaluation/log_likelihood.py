@@ -22,7 +22,7 @@ from probae.engine.programs import Programs
 from probae.engine.randomness import check_seed, stream
 from probae.errors import ArgumentError, DataError, NoLikelihoodError
 from probae.evaluation.energy import estimated_log_partitions, with_log_partition
-from probae.evaluation.estimate import Estimate
+from probae.evaluation.estimate import Estimate, exact_estimate
 from probae.evaluation.importance import importance_estimate
 from probae.inference import stepping
 from probae.inference.enumeration import exact_log_prob
@@ -118,7 +118,7 @@ def log_likelihood(
             batches = zip(*(part.split(min(chunk_size, _EXACT)) for part in x), strict=True)
             with pyro.validation_enabled():
                 values = [exact_log_prob(model, guide, batch, structure) for batch in batches]
-            estimate = _exact(torch.cat(values), known)
+            estimate = exact_estimate(torch.cat(values), "summed over all values of the discrete sites", known)
         else:
             estimate = importance_estimate(
                 model, guide, x, structure, known,
@@ -173,15 +173,3 @@ def _probe(
     return structure, model_trace, {
         name for name, site in sample_sites(guide_trace) if site["infer"].get("enumerate")
     }  # fmt: skip
-
-
-def _exact(per_example: Tensor, protocol: Protocol) -> Estimate:
-    count = len(per_example)
-    return Estimate(
-        per_example.mean().item(),
-        direction="exact",
-        stderr_data=per_example.std().item() / count**0.5 if count > 1 else None,
-        per_example=per_example,
-        reason="summed over all values of the discrete sites",
-        protocol=protocol.using("exact"),
-    )

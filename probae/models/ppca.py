@@ -12,7 +12,7 @@ from torch import Tensor
 from probae import checks
 from probae.distributions.likelihoods.location_scale import SMALLEST_SCALE
 from probae.errors import ArgumentError, DataError
-from probae.evaluation.estimate import Estimate
+from probae.evaluation.estimate import Estimate, exact_estimate
 from probae.evaluation.log_likelihood import log_likelihood
 from probae.models.base import Data, protocol_of
 from probae.models.latent import LatentModel
@@ -124,15 +124,7 @@ class ProbabilisticPCA(LatentModel):
         self._refuse_labels(y)
         checks.options(options, log_likelihood, without=("model", "guide", "data", "method", "protocol"))
         per_example = self.marginal().log_prob(self.examples("data", data).double())
-        count = len(per_example)
-        return Estimate(
-            per_example.mean().item(),
-            direction="exact",
-            stderr_data=per_example.std().item() / count**0.5 if count > 1 else None,
-            per_example=per_example,
-            reason="the latent vector is integrated out in closed form",
-            protocol=protocol_of(data).using("exact"),
-        )
+        return exact_estimate(per_example, "the latent vector is integrated out in closed form", protocol_of(data))
 
     @property
     def weight(self) -> Tensor:
