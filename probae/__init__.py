@@ -13,11 +13,14 @@ from probae.engine.monitor import Monitor
 from probae.engine.run import Run
 from probae.evaluation.estimate import Estimate
 from probae.evaluation.log_likelihood import log_likelihood
+from probae.inference.adversarial import Adversarial
 from probae.inference.elbo import ELBO
 from probae.inference.iwae import IWAE
 from probae.inference.negative_phases import CD, PCD, Exact
 from probae.inference.penalties import WeightPrior
+from probae.models.adversarial import AdversarialAutoencoder
 from probae.models.autoencoder import Autoencoder
+from probae.models.classifier import Classifier
 from probae.models.contractive import ContractiveAutoencoder
 from probae.models.denoising import DenoisingAutoencoder
 from probae.models.ppca import ProbabilisticPCA
@@ -27,7 +30,7 @@ from probae.models.sparse import SparseAutoencoder
 from probae.models.vae import VAE
 
 if TYPE_CHECKING:
-    from probae import plots
+    from probae import applications, plots, sklearn
 
 __version__ = "0.1.0"
 
@@ -38,9 +41,12 @@ __all__ = [
     "PCD",
     "RBM",
     "VAE",
+    "Adversarial",
+    "AdversarialAutoencoder",
     "Autoencoder",
     "CSVLogger",
     "Callback",
+    "Classifier",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
     "Estimate",
@@ -50,16 +56,18 @@ __all__ = [
     "Run",
     "SparseAutoencoder",
     "WeightPrior",
+    "applications",
     "data",
     "errors",
     "fit",
     "load",
     "log_likelihood",
     "plots",
+    "sklearn",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "plots":  # brings matplotlib, so only on demand
-        return importlib.import_module("probae.plots")
+    if name in ("applications", "plots", "sklearn"):  # they bring matplotlib and scikit-learn, so only on demand
+        return importlib.import_module(f"probae.{name}")
     raise AttributeError(f"module 'probae' has no attribute {name!r}")

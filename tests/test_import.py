@@ -28,3 +28,7 @@ def test_import_brings_nothing_heavy_beyond_pyro() -> None:
 
 def test_plots_come_on_demand() -> None:
     run_python("import sys, probae as pb; pb.plots.image_grid; assert 'matplotlib' in sys.modules")
+
+
+def test_the_face_of_scikit_learn_comes_on_demand() -> None:
+    run_python("import sys, probae as pb; pb.sklearn.AutoencoderTransformer(); assert 'sklearn' in sys.modules")

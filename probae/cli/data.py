@@ -12,7 +12,7 @@ from probae.cli.runs import Finished
 from probae.data import Dataset, Splits, load
 from probae.data.load import SOURCES
 
-_NAMES = {"name": "data", "seed": "data_seed"}  # beside the model's and the training's own
+_NAMES = {"name": "data", "seed": "data_seed", "noise": "data_noise"}  # beside a model's and the run's
 
 
 def data_options() -> list[Option]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +15,9 @@ from probae.inference.objective import Objective
 
 
 def objectives() -> dict[str, type[Objective]]:
-    """The objectives by their names in small letters: "elbo", "iwae", ..."""
+    """The objectives that can be written with all that they need, by names in small letters: "elbo", "iwae", ..."""
     found = ((name.lower(), kind) for name, kind in vars(probae).items() if isinstance(kind, type))
-    return {name: kind for name, kind in found if issubclass(kind, Objective) and kind is not Objective}
+    return {name: kind for name, kind in found if issubclass(kind, Objective) and _needed(kind) <= _written(kind)}
 
 
 def objective_option() -> Option:
@@ -56,3 +57,12 @@ def objective(given: str | Mapping[str, Any] | None) -> Objective | None:
         if option.required and option.name not in settings:
             raise ArgumentError(f"objective.{option.name}", f"{option.values}, which {name} needs", "none")
     return make("objective", settings, Objective, objectives())
+
+
+def _needed(kind: type[Objective]) -> set[str]:
+    """The arguments that have no default."""
+    return {name for name, p in inspect.signature(kind).parameters.items() if p.default is p.empty}
+
+
+def _written(kind: type[Objective]) -> set[str]:
+    return {option.name for option in options_of(kind)}

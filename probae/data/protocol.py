@@ -18,6 +18,7 @@ class Protocol:
         seed: of the binarization.
         estimator: how the number was estimated, such as "importance".
         samples: Monte Carlo samples an example.
+        of: whose probability it is: "x", or "x where observed", "x up to its length".
         given: what the probability is conditional on: "y" for log p(x given y), None for log p(x).
 
     Example:
@@ -34,6 +35,7 @@ class Protocol:
     estimator: str | None = None
     samples: int | None = None
     given: str | None = None
+    of: str = "x"
 
     def using(self, estimator: str, samples: int | None = None) -> Protocol:
         """The same data, judged by `estimator` with `samples` samples."""
@@ -46,8 +48,9 @@ class Protocol:
             parts.append(f"{self.binarization} binarization{seed}")
         elif self.binarization == "none":
             parts.append("not binarized")
-        if self.given is not None:
-            parts.append(f"log p(x given {self.given})")
+        if self.given is not None or self.of != "x":
+            condition = "" if self.given is None else f" given {self.given}"
+            parts.append(f"log p({self.of}{condition})")
         if self.estimator is not None:
             parts.append(self.estimator + (f" with {self.samples} samples" if self.samples else ""))
         return ", ".join(parts)

@@ -39,9 +39,15 @@ class Progress(Callback):
     """A tqdm bar, in a terminal or a notebook: the epoch, the steps done, the last epoch's loss and monitor.
 
     With a limit of time the bar runs over the seconds.
+
+    Args:
+        prefix: what stands before the number of the epoch.
     """
 
     bar: Any = None
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
 
     def on_fit_start(self, training: Training) -> None:
         from tqdm.auto import tqdm
@@ -59,7 +65,7 @@ class Progress(Callback):
 
     def _title(self, training: Training) -> str:
         epochs = f"/{training.epochs}" if training.epochs else ""
-        return f"epoch {min(training.epoch + 1, training.epochs or sys.maxsize)}{epochs}"
+        return f"{self.prefix}epoch {min(training.epoch + 1, training.epochs or sys.maxsize)}{epochs}"
 
     def on_step_end(self, training: Training) -> None:
         self.bar.update(self._done(training) - self.bar.n)

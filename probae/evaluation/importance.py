@@ -18,6 +18,7 @@ from probae.engine.programs import Programs
 from probae.engine.randomness import random_state, set_random_state
 from probae.engine.recording import given
 from probae.errors import SiteError
+from probae.evaluation.bound import BoundAccumulator
 from probae.evaluation.estimate import Estimate
 from probae.evaluation.pareto import SHORTEST_TAIL, pareto_khat, tail_size
 from probae.inference.traces import Structure
@@ -75,6 +76,11 @@ class Accumulator:
             gain = value - (halves[0] + halves[1]) / 2
         return {"value": value, "variance": variance, "gain": gain, "ess": ess, "khat": pareto_khat(self.largest)}
 
+    @staticmethod
+    def estimate(per_example: dict[str, Tensor], num_samples: int, protocol: Protocol) -> Estimate:
+        """The estimate, from what `finish` said of all examples."""
+        return _summary(per_example, num_samples, protocol)
+
 
 def importance_estimate(
     model: Callable[..., Any],
@@ -88,8 +94,12 @@ def importance_estimate(
     progress: bool | None,
     vectorize: bool = True,
     way: str = "auto",
+    sums: type[Accumulator] | type[BoundAccumulator] = Accumulator,
 ) -> Estimate:
-    """The mean over examples of log (1/K) sum_k p(x, z_k) / q(z_k given x); see `log_likelihood`."""
+    """What the importance weights p(x, z_k) / q(z_k given x) say of log p(x); see `log_likelihood`.
+
+    `sums` says how: by their logarithmic mean, or, with `BoundAccumulator`, by the mean of their logarithms.
+    """
     from tqdm.auto import tqdm
 
     check_structure(structure)
@@ -113,7 +123,7 @@ def importance_estimate(
     with tqdm(total=len(x[0]), unit="examples", desc="log-likelihood", disable=silent, leave=False) as bar:
         for start in range(0, len(x[0]), examples):
             batch = tuple(part[start : start + examples] for part in x)
-            accumulator = Accumulator(num_samples)
+            accumulator = sums(num_samples)
             state = random_state(x[0].device)
             with pyro.validation_enabled(True):  # one look at every example, none at every sample
                 player.eager(Batch(batch, {"count": 1}))
@@ -125,7 +135,8 @@ def importance_estimate(
                 calls_left -= 1
             results.append(accumulator.finish())
             bar.update(len(batch[0]))
-    return _summary({key: torch.cat([result[key] for result in results]) for key in results[0]}, num_samples, protocol)
+    per_example = {key: torch.cat([result[key] for result in results]) for key in results[0]}
+    return sums.estimate(per_example, num_samples, protocol)
 
 
 def _keep_freed_memory(device: torch.device) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from probae.engine.door import way as check_way
 from probae.engine.programs import Programs
 from probae.engine.randomness import check_seed, stream
 from probae.errors import ArgumentError, DataError, NoLikelihoodError
+from probae.evaluation.bound import BoundAccumulator
 from probae.evaluation.energy import estimated_log_partitions, with_log_partition
 from probae.evaluation.estimate import Estimate, exact_estimate
-from probae.evaluation.importance import importance_estimate
+from probae.evaluation.importance import Accumulator, importance_estimate
 from probae.inference import stepping
 from probae.inference.enumeration import exact_log_prob
 from probae.inference.kl import base_distribution
@@ -31,11 +33,14 @@ from probae.inference.traces import Structure, probe, sample_sites
 
 _EXACT = 256
 
+Part = Dataset | Tensor | np.ndarray
+"""One argument of the model for all examples."""
+
 
 def log_likelihood(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    data: Dataset | Tensor | np.ndarray | tuple[Tensor | np.ndarray, ...],
+    data: Dataset | Tensor | np.ndarray | tuple[Part, ...] | Mapping[str, Part],
     *,
     method: str = "importance",
     num_samples: int = 1000,
@@ -50,6 +55,8 @@ def log_likelihood(
 
     - "importance": log (1/K) sum_k p(x, z_k) / q(z_k given x) with z_k from the guide, for each example. Its
       expectation is a lower bound that rises to log p(x) with K. Discrete sites that the guide enumerates are drawn.
+    - "bound": the evidence lower bound, (1/K) sum_k log (p(x, z_k) / q(z_k given x)): below "importance", however many
+      samples, and not biased by their number. No search for the best mode of many: few samples will do.
     - "exact": for models whose latent sites are all enumerated (`infer={"enumerate": "parallel"}`), or that have none.
 
     Memory is flat in the number of samples and examples; the sums are in float64. The modules of the pair are put in
@@ -60,8 +67,9 @@ def log_likelihood(
 
     Args:
         model, guide: a Pyro pair whose sites all lie in plates over the examples.
-        data: a data set, N examples as a tensor or an array, or a tuple of those, of equal length, as the model takes.
-        method: "importance" or "exact".
+        data: a data set, N examples as a tensor or an array, or several of those, of equal length, as the model takes
+            them: a tuple by position, a mapping by keyword.
+        method: "importance", "bound" or "exact".
         num_samples: K, samples for each example.
         chunk_size: how many samples, over all examples, are evaluated at once; of "exact", how many examples,
             and at most 256, since all values of the discrete sites come on top.
@@ -99,11 +107,13 @@ def log_likelihood(
         >>> abs(estimate.value - exact.item()) < 5 * estimate.stderr
         True
     """
-    choice("method", method, ("importance", "exact"))
+    choice("method", method, ("importance", "bound", "exact"))
     if protocol is not None and not isinstance(protocol, Protocol):
         raise ArgumentError("protocol", "a pb.data.Protocol", repr(protocol))
     num_samples = positive_int("num_samples", num_samples)
     chunk_size = positive_int("chunk_size", chunk_size)
+    if isinstance(data, Mapping):
+        model, guide, data = _by_name(model, tuple(data)), _by_name(guide, tuple(data)), tuple(data.values())
     x = _examples(data)
     way = check_way(compile, x[0].device)
     first = data[0] if isinstance(data, tuple) and data else data
@@ -111,7 +121,7 @@ def log_likelihood(
     programs = Programs(model, guide, objective=log_likelihood)  # knows their modules
     with torch.no_grad(), stepping.engine(), programs.mode(training=False), stream(check_seed(seed), x[0].device):
         structure, trace, named = _probe(model, guide, x)
-        if method == "importance" and named:
+        if method != "exact" and named:
             model, guide = _drawn(model, named), _drawn(guide, named)
             structure, trace, _ = _probe(model, guide, x)
         if method == "exact" or not (structure.sampled or structure.enumerates):  # nothing is left to sample
@@ -123,7 +133,7 @@ def log_likelihood(
             estimate = importance_estimate(
                 model, guide, x, structure, known,
                 num_samples=num_samples, chunk_size=chunk_size, progress=progress, vectorize=vectorize,
-                way=way,
+                way=way, sums=BoundAccumulator if method == "bound" else Accumulator,
             )  # fmt: skip
     for log_z in estimated_log_partitions(trace):
         estimate = with_log_partition(estimate, log_z)
@@ -143,6 +153,16 @@ def _examples(data: Any) -> tuple[Tensor, ...]:
     if len({len(part) for part in parts}) != 1:
         raise DataError("data", "tensors of equal length", f"lengths {[len(part) for part in parts]}")
     return parts
+
+
+def _by_name(program: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
+    """The program, with its arguments in a fixed order instead of by keyword."""
+
+    @wraps(program)
+    def called(*args: Any) -> Any:
+        return program(**dict(zip(names, args, strict=True)))
+
+    return called
 
 
 def _drawn(program: Callable[..., Any], named: set[str]) -> Callable[..., Any]:

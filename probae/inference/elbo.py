@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from probae.errors import SiteError
 from probae.inference.baselines import Baselines
 from probae.inference.enumeration import enumerated_elbo
 from probae.inference.kl import analytic_kl, free_bits_kl
-from probae.inference.objective import Objective, Warmup, check_penalties
+from probae.inference.objective import Objective, Warmup, batch_of, check_penalties
 from probae.inference.traces import Structure, log_prob, plates, run_pair, sample_sites, vectorized
 
 
@@ -127,7 +126,7 @@ class ELBO(Objective):
             elbo = self._sampled_elbo(model_trace, guide_trace, beta)
         loss = -elbo if particles == 1 else -elbo / particles
         if self.penalties:
-            batch = _batch(model, args, kwargs)
+            batch = batch_of(model, args, kwargs)
             weight = structure.num_examples(args, kwargs)
             loss = loss + weight * sum(penalty(batch, guide_trace).mean() for penalty in self.penalties)
         return loss
@@ -164,13 +163,6 @@ class ELBO(Objective):
         log_q = scale_and_mask(log_q, site["scale"], site["mask"])
         scored = isinstance(score, Tensor) and score.requires_grad
         return (log_prob(prior) if prior is not None else 0.0) - log_q, score if scored else None
-
-
-def _batch(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """What penalties see of a call: all of it, however its arguments were passed."""
-    if not kwargs:
-        return args[0] if len(args) == 1 else args
-    return {**inspect.signature(model).bind_partial(*args).arguments, **kwargs}
 
 
 def _weighted(term: Tensor, weight: Tensor | float) -> Tensor:

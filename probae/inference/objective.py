@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -126,3 +127,10 @@ def check_penalties(penalties: Any) -> tuple[Callable[..., Any], ...]:
     if not all(callable(penalty) for penalty in found):
         raise ArgumentError("penalties", "callables (batch, guide_trace) -> tensor", repr(penalties))
     return found
+
+
+def batch_of(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What penalties and the like see of a call: all of it, however its arguments were passed."""
+    if not kwargs:
+        return args[0] if len(args) == 1 else args
+    return {**inspect.signature(model).bind_partial(*args).arguments, **kwargs}

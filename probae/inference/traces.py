@@ -24,7 +24,7 @@ from pyro.util import check_model_guide_match, check_site_shape
 from torch import Tensor
 
 from probae.checks import nearest
-from probae.errors import SiteError
+from probae.errors import NoLikelihoodError, SiteError
 
 Callable_ = Callable[..., Any]
 Site = dict[str, Any]
@@ -110,6 +110,9 @@ def unscaled_log_prob(site: Site, max_plate_nesting: int = _ANY_NESTING) -> Tens
             shaped: Any = {**site, "log_prob": value}
             check_site_shape(shaped, max_plate_nesting)
         return value
+    except NotImplementedError as error:
+        kind = type(site["fn"]).__name__
+        raise NoLikelihoodError(f"site {site['name']!r}: {kind} can be drawn from, but has no density") from error
     except ValueError as error:
         raise SiteError(f"site {site['name']!r}: {_explain(site)}{error}") from error
 

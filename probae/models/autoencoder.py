@@ -8,11 +8,10 @@ from typing import Any, final
 from torch import nn
 
 from probae.distributions.likelihoods import Likelihood
-from probae.errors import ArgumentError
 from probae.models.latent import LatentModel
+from probae.models.making import tied as tied_to_encoder
+from probae.models.making import with_dropout
 from probae.networks import Network
-from probae.networks.mlp import MLP
-from probae.networks.tied import tied_decoder
 
 
 @final
@@ -33,12 +32,15 @@ class Autoencoder(LatentModel):
             `SparseAutoencoder`.
         hidden: widths of the encoder's hidden layers; the decoder mirrors them; () for a linear autoencoder.
         likelihood: "normal" (of scale 1) or "bernoulli", ...; a configuration, or a `Likelihood`.
-        network: "mlp", "conv" for images, or a configuration.
+        nonlinearity: of the code: "linear", "relu" or "sigmoid", ...
+        network: "mlp", "conv" for images, "recurrent" for sequences, or a configuration.
         encoder: your own module, (N, D) -> (N, latent_dim).
         decoder: your own module, (N, latent_dim) -> (N, D) or (N, *data_shape).
         activation: of the hidden layers.
         tied: the decoder uses the encoder's weights, transposed, with biases of its own. For MLPs.
         dropout: the rate at which hidden units of the MLPs are silenced in training.
+        noise: scale of the Normal noise at the inputs of a sigmoid code in training, such as 4, which makes it binary:
+            `binary_codes` says on which side of 1/2 each unit is, for semantic hashing (`pb.applications.retrieve`).
 
     Raises:
         ArgumentError: names the argument.
@@ -47,7 +49,8 @@ class Autoencoder(LatentModel):
         `pb.WeightPrior` for L1 or L2 on the weights.
 
     Source:
-        Bourlard and Kamp 1988; Baldi and Hornik 1989 for the linear case; Hinton and Salakhutdinov 2006.
+        Bourlard and Kamp 1988; Baldi and Hornik 1989 for the linear case; Hinton and Salakhutdinov 2006;
+        Salakhutdinov and Hinton 2009, "Semantic hashing", for noise.
 
     Example:
         >>> import torch
@@ -66,22 +69,24 @@ class Autoencoder(LatentModel):
         hidden: Sequence[int] | int = (256,),
         likelihood: str | dict[str, Any] | Likelihood = "normal",
         *,
+        nonlinearity: str = "linear",
         network: str | dict[str, Any] | Network = "mlp",
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         activation: str = "relu",
         tied: bool = False,
         dropout: float = 0.0,
+        noise: float = 0.0,
     ) -> None:
         if dropout != 0:
-            network = _with_dropout(network, dropout, hidden, own=encoder is not None and decoder is not None)
+            network = with_dropout(network, dropout, hidden, own=encoder is not None and decoder is not None)
         super().__init__(
             data_shape,
             latent_dim=latent_dim,
             hidden=hidden,
             likelihood=likelihood,
             prior="flat",
-            guide={"name": "delta", "nonlinearity": "linear"},
+            guide={"name": "delta", "nonlinearity": nonlinearity, "noise": noise},
             network=network,
             encoder=encoder,
             decoder=decoder,
@@ -89,25 +94,14 @@ class Autoencoder(LatentModel):
         )
         self.tied = bool(tied)
         if self.tied:
-            self._tie()
+            self.decoder = tied_to_encoder(self)
 
     @property
     def config(self) -> dict[str, Any]:
-        return {**self.shared_config, "network": self.network.config, "tied": self.tied}
-
-    def _tie(self) -> None:
-        if self.own_modules or not isinstance(self.network, MLP):
-            raise ArgumentError("tied", "False beside modules of your own or another network than 'mlp'", True)
-        if self.likelihood.num_outputs != self.num_visible:
-            raise ArgumentError("tied", "False beside a likelihood of more than one output for each value", True)
-        encoder: Any = self.encoder
-        self.decoder = tied_decoder(encoder)
-
-
-def _with_dropout(network: Any, dropout: float, hidden: Any, *, own: bool) -> dict[str, Any]:
-    """The configuration of an MLP with dropout, where there is one that has hidden layers."""
-    if network != "mlp" or own:
-        raise ArgumentError("dropout", "0 beside modules of your own or another network than 'mlp'", dropout)
-    if hidden in ((), []):
-        raise ArgumentError("dropout", "0 without hidden layers", dropout)
-    return {"name": "mlp", "dropout": dropout}
+        return {
+            **self.shared_config,
+            "nonlinearity": self.family.config["nonlinearity"],
+            "network": self.network.config,
+            "tied": self.tied,
+            "noise": self.family.config.get("noise", 0.0),
+        }

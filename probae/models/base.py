@@ -26,7 +26,7 @@ from probae.engine.fit import fit
 from probae.engine.monitor import Monitor, bound_monitor, elbo_monitor
 from probae.engine.randomness import check_seed, stream
 from probae.engine.run import Run
-from probae.errors import ArgumentError, DataError, SiteError
+from probae.errors import ArgumentError, DataError, NoLikelihoodError, SiteError
 from probae.evaluation.estimate import Estimate
 from probae.inference import stepping
 from probae.inference.elbo import ELBO
@@ -106,12 +106,21 @@ class Model(nn.Module, ABC):
         return None
 
     def arguments(self, argument: str, data: Any) -> Any:
-        """What `fit` hands to the callables for the data that it was given, which `argument` names in errors."""
+        """What `fit` hands to the callables for the data that it was given, checked; `argument` names it in errors.
+
+        Batches that come one by one are checked by the first step, which is validated.
+        """
+        if (x := examples_in(data)) is not None:
+            self.examples(argument, x)
         return data
 
-    def prepare(self, data: Data) -> Self:
-        """Set what must be known of the data before training; what is trained already stays. `fit` calls it once."""
-        self.examples("data", data)
+    def prepare(self, data: Any) -> Self:
+        """Set what must be known of the data before training; what is trained already stays. `fit` calls it once.
+
+        Args:
+            data: all that `fit` takes, if it is all here.
+        """
+        self.arguments("data", data)
         return self
 
     def objective(self) -> Objective:
@@ -148,16 +157,12 @@ class Model(nn.Module, ABC):
         """
         checks.options(settings, fit, without=("model", "guide", "data", "valid"))
         data, valid = self.arguments("data", data), None if valid is None else self.arguments("valid", valid)
-        x, judged = _examples_in(data), _examples_in(valid)
-        for argument, examples in (("data", x), ("valid", judged)):
-            if examples is not None:
-                self.examples(argument, examples)
         settings = self._settings(settings, monitored=valid is not None)
         before = deepcopy(self.state_dict())
         try:
-            if x is not None and settings.get("resume") is None:
+            if examples_in(data) is not None and settings.get("resume") is None:
                 with stream(settings["seed"] + 1, self.device):  # other noise than the first step's
-                    self.prepare(x)
+                    self.prepare(data)
             run = fit(self.model, self.guide, data, valid=valid, **settings)
         except (ArgumentError, SiteError):  # nothing was trained, so nothing is left prepared either
             self.load_state_dict(before)
@@ -165,6 +170,28 @@ class Model(nn.Module, ABC):
         finally:
             self.eval()
         return run
+
+    def anomaly_score(self, x: Data, **options: Any) -> Tensor:
+        """How strange each example is, (N,), in nats; higher is stranger: -log p(x) where a model says nothing else.
+
+        Args:
+            x: a data set, or a tensor or an array (N, D) or (N, *data_shape).
+            options: of the model's `log_likelihood`.
+        """
+        self.examples("x", x)
+        scores = self.log_likelihood(x, **options).per_example
+        if scores is None:
+            raise NoLikelihoodError(f"the estimates of {type(self).__name__} have no value for each example")
+        return -scores.to(self.dtype)
+
+    def anomaly_map(self, x: Data) -> Tensor:
+        """How strange each dimension of each example is, (N, D), in nats; higher is stranger.
+
+        Raises:
+            NoLikelihoodError: for a model that has no likelihood of single dimensions.
+        """
+        self.examples("x", x)
+        raise NoLikelihoodError(f"{type(self).__name__} has no likelihood of single dimensions: use anomaly_score")
 
     def save(self, folder: str | Path) -> Path:
         """Write the model into a folder, whole or not at all; `pb.load(folder)` reads it back.
@@ -220,7 +247,7 @@ class Model(nn.Module, ABC):
             if value is not None:
                 raise ArgumentError(name, f"None, since {type(self).__name__} has no use for it", type(value).__name__)
 
-    def examples(self, argument: str, data: Data) -> Tensor:
+    def examples(self, argument: str, data: Data | None) -> Tensor:
         """The data as a checked (N, D) tensor of the model's device and dtype.
 
         Raises:
@@ -281,11 +308,8 @@ class Model(nn.Module, ABC):
         return settings
 
 
-def _examples_in(data: Any) -> Data | None:
-    """What the model will get as `x`, if it is all here; None for batches that come one by one.
-
-    Those are checked by the first step, which is validated.
-    """
+def examples_in(data: Any) -> Data | None:
+    """What the model will get as `x`, if it is all here; None for batches that come one by one."""
     if isinstance(data, TensorDataset):
         data = data.tensors
     if isinstance(data, (tuple, Mapping)):

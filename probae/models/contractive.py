@@ -15,6 +15,7 @@ from probae.inference.elbo import ELBO
 from probae.inference.jacobians import jacobian, squared_norm
 from probae.models.base import Data
 from probae.models.latent import LatentModel
+from probae.models.making import tied as tied_to_encoder
 from probae.networks import Network
 
 JACOBIANS = ("auto", "exact", "estimated")
@@ -40,6 +41,9 @@ class ContractiveAutoencoder(LatentModel):
     The reconstruction keeps the code alive along the data; the penalty stills it in all other directions, so that the
     Jacobian's few large singular values span the data's tangent space (`tangents`).
 
+    Tie the decoder to the encoder (`tied=True`), as the source does, for a penalty that cannot be escaped: otherwise
+    codes may shrink while the decoder grows, and a long training ends near the identity.
+
     For one layer of sigmoid units the norm has a closed form; the Jacobians of other encoders come from reverse-mode
     differentiation, exactly for short codes, for long ones by Hutchinson's unbiased estimate. The second-order form
     (CAE+H) adds second_order * E |J(x) - J(x + e)|^2 over Normal e of scale `noise_scale`: it penalizes curvature.
@@ -57,10 +61,11 @@ class ContractiveAutoencoder(LatentModel):
         jacobian: "exact", "estimated" from random signs, or "auto".
         num_probes: random signs for each example, where it is estimated.
         nonlinearity: of the code: "sigmoid", "relu" or "linear".
-        network: "mlp", "conv" for images, or a configuration.
+        network: "mlp", "conv" for images, "recurrent" for sequences, or a configuration.
         encoder: your own module, (N, D) -> (N, latent_dim), of smooth functions for a penalty that says something.
         decoder: your own module, (N, latent_dim) -> (N, D) or (N, *data_shape).
         activation: of the hidden layers; "sigmoid", "tanh" or another smooth one.
+        tied: the decoder uses the encoder's weights, transposed, with biases of its own. For MLPs.
 
     Raises:
         ArgumentError: names the argument.
@@ -96,6 +101,7 @@ class ContractiveAutoencoder(LatentModel):
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         activation: str = "tanh",
+        tied: bool = False,
     ) -> None:
         super().__init__(
             data_shape,
@@ -114,6 +120,9 @@ class ContractiveAutoencoder(LatentModel):
         self.noise_scale = checks.real("noise_scale", noise_scale, low=0.0, open_low=True)
         self.jacobian = checks.choice("jacobian", jacobian, JACOBIANS)
         self.num_probes = checks.positive_int("num_probes", num_probes)
+        self.tied = bool(tied)
+        if self.tied:
+            self.decoder = tied_to_encoder(self)
 
     def objective(self) -> ELBO:
         """The ELBO, with the penalties that are not zero."""
@@ -152,6 +161,7 @@ class ContractiveAutoencoder(LatentModel):
             "num_probes": self.num_probes,
             "nonlinearity": self.family.config["nonlinearity"],
             "network": self.network.config,
+            "tied": self.tied,
         }
 
     def _code(self, x: Tensor) -> Tensor:
@@ -170,11 +180,11 @@ class ContractiveAutoencoder(LatentModel):
         if self.jacobian != "estimated" and layer is not None:
             code = guide_trace.nodes["z"]["value"]
             return self.strength * (code * (1 - code)).square() @ layer.weight.square().sum(1)
-        return self.strength * squared_norm(self._code, self._examples_of(batch), num_probes=self._probes)
+        return self.strength * squared_norm(self._code, self._observed_in(batch).x, num_probes=self._probes)
 
     def _curvature(self, batch: Any, guide_trace: Any) -> Tensor:
         """second_order * |J(x) - J(x + e)|^2 for each example, with one e."""
-        x = self._examples_of(batch)
+        x = self._observed_in(batch).x
         near = x + self.noise_scale * torch.randn_like(x)
         return self.second_order * squared_norm(self._code, x, other=near, num_probes=self._probes)
 

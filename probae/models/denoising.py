@@ -49,8 +49,10 @@ class DenoisingAutoencoder(LatentModel):
         likelihood: "normal" (of scale 1) or "bernoulli", ...; a configuration, or a `Likelihood`.
         emphasis: weights in the loss of the dimensions that were changed and of those that were not; (1, 1) weighs all
             alike, (1, 0) asks for nothing but what was spoiled.
+        walkback: in training, spoil not x itself but where the model's own chain is after k steps from it, k drawn for
+            each example from 0 to this: what the chain makes up, far from the data, is taught to lead back.
         nonlinearity: of the code: "linear", "relu" or "sigmoid".
-        network: "mlp", "conv" for images, or a configuration.
+        network: "mlp", "conv" for images, "recurrent" for sequences, or a configuration.
         encoder: your own module, (N, D) -> (N, latent_dim).
         decoder: your own module, (N, latent_dim) -> (N, D) or (N, *data_shape).
         activation: of the hidden layers.
@@ -60,7 +62,7 @@ class DenoisingAutoencoder(LatentModel):
 
     Source:
         Vincent, Larochelle, Lajoie, Bengio and Manzagol (2010), "Stacked denoising autoencoders"; Alain and Bengio
-        (2014) for the score; Bengio, Yao, Alain and Vincent (2013) for the chain.
+        (2014) for the score; Bengio, Yao, Alain and Vincent (2013) for the chain and for walkback.
 
     Example:
         >>> import torch
@@ -83,6 +85,7 @@ class DenoisingAutoencoder(LatentModel):
         likelihood: str | dict[str, Any] | Likelihood = "normal",
         *,
         emphasis: tuple[float, float] = (1.0, 1.0),
+        walkback: int = 0,
         nonlinearity: str = "linear",
         network: str | dict[str, Any] | Network = "mlp",
         encoder: nn.Module | None = None,
@@ -105,12 +108,13 @@ class DenoisingAutoencoder(LatentModel):
         self.emphasis = _weights(emphasis)
         if self.emphasis != (1.0, 1.0):
             self._check_emphasis()
+        self.walkback = checks.positive_int("walkback", walkback, minimum=0)
         self.register_buffer("mean", torch.full((self.num_visible,), torch.nan))
 
-    def prepare(self, data: Data) -> Self:
+    def prepare(self, data: Any) -> Self:
         """Start the output bias at the data's mean, which is kept: chains start around it."""
         super().prepare(data)
-        self.mean.copy_(self.examples("data", data).mean(0))
+        self.mean.copy_(self._whole(data).mean())
         return self
 
     def objective(self) -> ELBO:
@@ -179,13 +183,24 @@ class DenoisingAutoencoder(LatentModel):
             **self.shared_config,
             "corruption": self.corruption.config,
             "emphasis": list(self.emphasis),
+            "walkback": self.walkback,
             "nonlinearity": self.family.config["nonlinearity"],
             "network": self.network.config,
         }
 
     def _seen(self, x: Tensor) -> Tensor:
+        x = self._walked(x) if self.walkback and self.training else x
         with poutine.mask(mask=False):
             return pyro.sample("x_corrupted", self._spoiled(x), infer={"is_auxiliary": True})
+
+    @torch.no_grad()
+    def _walked(self, x: Tensor) -> Tensor:
+        """Where the model's own chain is after 0 to `walkback` steps from x, as many for each example as are drawn."""
+        steps = torch.randint(self.walkback + 1, (len(x), 1), device=x.device)
+        for step in range(self.walkback):
+            moved = self.likelihood.distribution(self._outputs(self._spoiled(x).sample())).sample()
+            x = torch.where(step < steps, moved, x)
+        return x
 
     def _spoiled(self, x: Tensor) -> TorchDistribution:
         spoiled = self.corruption.distribution(x)
@@ -196,11 +211,11 @@ class DenoisingAutoencoder(LatentModel):
 
     def _emphasized(self, batch: Any, guide_trace: Any) -> Tensor:
         """What the weights change of -log p(x given z), for each example."""
-        x = self._examples_of(batch)
+        given = self._observed_in(batch)
         seen, z = (guide_trace.nodes[name]["value"] for name in ("x_corrupted", "z"))
         each: Any = self.likelihood.distribution(self._decode(z))
-        weight = torch.where(seen != x, *self.emphasis)
-        return ((1 - weight) * each.base_dist.log_prob(x)).sum(-1)
+        weight = torch.where(seen != given.x, *self.emphasis)
+        return given.blank((1 - weight) * each.base_dist.log_prob(given.x)).sum(-1)
 
     def _outputs(self, x: Tensor) -> Tensor:
         return self._decode(self.family.code(self._encode(x)))

@@ -51,17 +51,9 @@ class Labels(nn.Module):
         """
         if y is None:
             raise DataError(argument, f"labels: the model is p(x{', y' if self.latent else ' given y'})", None)
-        y = _integers(argument, y)
-        y = y.expand(size) if y.dim() == 0 else y
-        if y.shape != (size,):
-            raise DataError(argument, f"labels of shape ({size},), one an example", f"shape {tuple(y.shape)}")
-        lowest = -1 if self.latent else 0
-        if bool((y < lowest).any()) or bool((y >= self.num_labels).any()):
-            known = f"labels from 0 to {self.num_labels - 1}" + (", or -1 where unknown" if self.latent else "")
-            unknown = not self.latent and bool((y < 0).any())
-            hint = "labels='latent' learns from unknown ones (-1) too" if unknown else ""
-            raise DataError(argument, known, f"values from {int(y.min())} to {int(y.max())}", hint)
-        return y.to(self.rates.device, torch.int64)
+        hint = "" if self.latent else "labels='latent' learns from unknown ones (-1) too"
+        y = check_labels(argument, y, size, self.num_labels, unknown=self.latent, hint=hint)
+        return y.to(self.rates.device)
 
     @torch.no_grad()
     def prepare(self, y: Tensor) -> None:
@@ -149,6 +141,31 @@ class Labels(nn.Module):
             return -weight * log_q / (y >= 0).sum().clamp(min=1)
 
         return penalty
+
+
+def check_labels(argument: str, y: Any, size: int, num_labels: int, *, unknown: bool, hint: str = "") -> Tensor:
+    """Labels as (size,) int64, from a number for all, a sequence, an array or a tensor.
+
+    Args:
+        argument: named in errors.
+        y: the labels.
+        size: how many there should be.
+        num_labels: K.
+        unknown: whether -1 is one.
+        hint: what an error says of labels of -1 that are not.
+
+    Raises:
+        DataError: for another type or shape, or labels outside the range.
+    """
+    y = _integers(argument, y)
+    y = y.expand(size) if y.dim() == 0 else y
+    if y.shape != (size,):
+        raise DataError(argument, f"labels of shape ({size},), one an example", f"shape {tuple(y.shape)}")
+    if bool((y < (-1 if unknown else 0)).any()) or bool((y >= num_labels).any()):
+        known = f"labels from 0 to {num_labels - 1}" + (", or -1 where unknown" if unknown else "")
+        found = f"values from {int(y.min())} to {int(y.max())}"
+        raise DataError(argument, known, found, hint if bool((y < 0).any()) else "")
+    return y.to(torch.int64)
 
 
 def _integers(argument: str, y: Any) -> Tensor:

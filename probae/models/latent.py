@@ -1,197 +1,50 @@
-"""Models with a latent vector: an encoder, a decoder, and what stands in the four places of the ELBO."""
+"""Models with a latent vector: what every one of them can do."""
 
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch import Tensor
 
 from probae import checks
 from probae.data import Dataset
-from probae.distributions.guides import GuideFamily
-from probae.distributions.likelihoods import LIKELIHOODS, Likelihood
-from probae.distributions.named import make
-from probae.distributions.priors import PRIORS, Prior
-from probae.engine.batches import Batch
-from probae.engine.monitor import Monitor
-from probae.errors import ArgumentError, DataError
+from probae.engine.run import Run
+from probae.errors import ArgumentError
 from probae.evaluation.estimate import Estimate
-from probae.models.base import Data, Model, examples_of, protocol_of
-from probae.models.labels import Labels
-from probae.models.layers import UpperLayers
-from probae.models.making import check_size, families, own_module, widths
-from probae.models.rows import joined, labelled, outputs_of, pair_of
-from probae.networks import NETWORKS, Network
-from probae.networks.mlp import mlp
+from probae.inference.filling import fill
+from probae.models.base import Data, protocol_of
+from probae.models.classifier import Classifier, classifier_on
+from probae.models.pair import LatentPair
+from probae.networks.unrolled import Unrolled, layers_of
 
 
-class LatentModel(Model, ABC):
-    """p(z) p(x given z) with a guide q(z given x): the shape of every autoencoder here.
+class LatentModel(LatentPair, ABC):
+    """A pair of a prior p(z), a likelihood p(x given z) and a guide q(z given x), with the verbs of every autoencoder.
 
-    Final classes fix what stands in the four places and add the verbs that only they have.
-
-    Args:
-        data_shape: of one example.
-        latent_dim: length of the latent vector z.
-        upper_dims: of the stochastic layers above it, none for a single layer.
-        hidden: widths of the hidden layers of the encoder; the decoder mirrors them.
-        likelihood, prior, guide, network: names, configurations or objects.
-        labels: how many class labels there are, and whether they are "condition" or "latent"; None without labels.
-        encoder: a module of one's own, (N, D) -> (N, guide.num_outputs), the one-hot label behind the D values.
-        decoder: likewise, (N, latent_dim) -> (N, num_outputs); N counts particles and examples alike.
-        activation: of the hidden layers.
+    Final classes fix what stands in the four places and add the verbs that only they have. The arguments are those of
+    `LatentPair`.
     """
-
-    def __init__(
-        self,
-        data_shape: int | tuple[int, ...],
-        *,
-        latent_dim: int,
-        upper_dims: tuple[int, ...] = (),
-        hidden: Sequence[int] | int,
-        likelihood: str | dict[str, Any] | Likelihood,
-        prior: str | dict[str, Any] | Prior,
-        guide: str | dict[str, Any] | GuideFamily,
-        network: str | dict[str, Any] | Network,
-        labels: tuple[int, str] | None = None,
-        encoder: nn.Module | None,
-        decoder: nn.Module | None,
-        activation: str,
-    ) -> None:
-        super().__init__(data_shape)
-        dims = (checks.positive_int("latent_dim", latent_dim), *upper_dims)
-        self.latent_dim, self.latent_dims = dims[0], dims
-        self.hidden, self.activation = widths(hidden), activation
-        self.likelihood = make("likelihood", likelihood, Likelihood, LIKELIHOODS, self.num_visible)
-        self.prior = make("prior", prior, Prior, PRIORS, dims[-1])
-        self.prior.attach(self.num_visible)
-        layers = families(guide, dims)
-        self.family, self.network = layers[0], make("network", network, Network, NETWORKS)
-        check_size("likelihood", "dimensions", self.likelihood.num_visible, self.num_visible)
-        check_size("prior", "latent variables", self.prior.latent_dim, dims[-1])
-        own = {"encoder": encoder, "decoder": decoder}
-        self.own_modules = tuple(name for name, module in own.items() if own_module(name, module))
-        self.labels = None if labels is None else Labels(labels[0], self._classifier(*labels))
-        context = 0 if self.labels is None else self.labels.num_labels
-        self.encoder = self._encoder(self.family.num_outputs, context) if encoder is None else encoder
-        self.decoder = self._decoder(dims[0] + context) if decoder is None else decoder
-        self.upper = UpperLayers(dims, layers, self._between) if upper_dims else None
-        if (bias := self._output_bias()) is not None:
-            nn.init.zeros_(bias)  # `prepare` knows by it that nothing was trained
-
-    # The pair.
-
-    def model(
-        self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,
-        lengths: Tensor | None = None, num_examples: int = 1,
-    ) -> Tensor:  # fmt: skip
-        """p(x, z): z from the prior, x from the likelihood given the decoder's outputs. Returns x, (N, D).
-
-        With labels, p(x, z given y) where they are a condition, p(x, y, z) where they are latent.
-        """
-        self.refuse(mask=mask, lengths=lengths)
-        self.register()
-        observed = None if x is None else self.rows(x)
-        size = num_examples if observed is None else len(observed)
-        with self.plate(size):
-            label = None if self.labels is None else self.labels.generate(y, size, observed=x is not None)
-            prior = self.prior.distribution(self._posterior)
-            z = pyro.sample("z", prior) if self.upper is None else self.upper.generate(prior)
-            return pyro.sample("x", self.likelihood.distribution(self._decode(z, label)), obs=observed)
-
-    def guide(
-        self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,
-        lengths: Tensor | None = None, num_examples: int = 1,
-    ) -> Tensor:  # fmt: skip
-        """q(z given x): z from the guide family with the encoder's outputs. Returns z, (N, latent_dim).
-
-        With labels, q(z given x, y), after q(y given x) where they are latent.
-        """
-        if x is None:
-            raise ArgumentError("x", "examples to encode", None)
-        self.refuse(mask=mask, lengths=lengths)
-        self.register()
-        x = self.rows(x)
-        with self.plate(len(x)):
-            label = None if self.labels is None else self.labels.infer(x, y)
-            posterior = self.family.distribution(self._encode(self._seen(x), label))
-            return pyro.sample("z", posterior) if self.upper is None else self.upper.infer(posterior)
-
-    # What it declares.
-
-    def check(self, argument: str, x: Tensor) -> None:
-        self.likelihood.check(argument, x)
-
-    def arguments(self, argument: str, data: Any) -> Any:
-        """The data; with labels, the pair of the examples and theirs, both checked."""
-        if self.labels is None:
-            return data
-        x, y = pair_of(data)
-        if not isinstance(x, (Dataset, Tensor, np.ndarray)):
-            return data  # a stream of batches
-        if y is None:
-            wanted = "examples with labels" + (" (-1 where unknown)" if self.labels.latent else "")
-            raise DataError(argument, f"{wanted}, since the model has num_labels", "none with them")
-        y = self.labels.check(argument, y, len(self.examples(argument, x)))
-        if isinstance(data, Mapping):
-            return {**data, "x": labelled(x, y), "y": y}
-        more = data.tensors if isinstance(data, TensorDataset) else data if isinstance(data, tuple) else ()
-        return (labelled(x, y), y, *more[2:])
-
-    def prepare(self, data: Data) -> Self:
-        """Set what training starts from, where nothing was trained yet.
-
-        The decoder's output bias at the data's mean (a decoder of your own is left alone), a learned scale at its
-        spread, what the prior wants to know of it, and the rates of labels (those of a data set, or of a pair).
-        """
-        examples, y = pair_of(data)
-        x, bias = self.examples("data", examples), self._output_bias()
-        if bias is not None and not bool(bias.any()):
-            with torch.no_grad():
-                bias.copy_(self.likelihood.outputs_for(x.mean(0)))
-        self.likelihood.prepare(x)
-        self.prior.prepare(x)
-        if self.labels is not None and y is not None:
-            self.labels.prepare(self.labels.check("data", y, len(x)))
-        return self
-
-    def monitor(self) -> Monitor:
-        """The plain ELBO; for a deterministic model, which has none, the log p(x, z) at its codes that MAP maximizes.
-
-        Reconstructions alone would choose the epoch that heeded the prior least.
-        """
-        if self.family.has_density:
-            return super().monitor()
-
-        def score(batch: Batch) -> Tensor:
-            x = examples_of(batch)
-            code = self.family.code(self._encode(self._seen(x)))
-            likelihood = self.likelihood.distribution(self._decode(code)).log_prob(x)
-            return (likelihood + self.prior.distribution().log_prob(code)).mean()
-
-        return Monitor.of_scores("log_joint", score)
 
     # Its verbs.
 
-    def encode(self, x: Data, y: Any = None) -> dist.TorchDistribution:
+    def encode(self, x: Data, y: Any = None, *, mask: Any = None, lengths: Any = None) -> dist.TorchDistribution:
         """q(z given x) for examples (N, D): a distribution of batch shape (N,), event shape (latent_dim,).
 
         Args:
             x: a data set, or a tensor or an array (N, D) or (N, *data_shape).
             y: labels (N,), or one for all, of a model with labels. By default those of a data set, where labels are a
                 condition; the most probable ones, where they are latent (also for -1).
+            mask: (N, D), (D,) or of the data's shape, True where x is observed. The rest does not matter, even NaN.
+            lengths: (N,), of sequences: how many of their steps are observed; by default those of a data set.
         """
         with self.evaluating():
-            rows = self.examples("x", x)
+            rows = self.observed("x", x, mask, lengths).x
             return self.family.distribution(self._encode(rows, self._label(rows, self._given(x, y))))
 
     def decode(self, z: Tensor, y: Any = None) -> dist.TorchDistribution:
@@ -214,21 +67,63 @@ class LatentModel(Model, ABC):
                 label = self.labels.one_hot(self.labels.filled(given)).reshape(*z.shape[:-1], -1)
             return self.likelihood.distribution(self._decode(z.to(self.device, self.dtype), label))
 
-    def embed(self, x: Data, y: Any = None) -> Tensor:
+    def embed(self, x: Data, y: Any = None, *, mask: Any = None, lengths: Any = None) -> Tensor:
         """The code of each example, (N, latent_dim): the mean of q(z given x), or what stands for it (`family.code`).
 
-        Of several stochastic layers, that of the one nearest to the data. Labels as in `encode`.
+        Of several stochastic layers, that of the one nearest to the data. The other arguments as in `encode`.
         """
         with self.evaluating():
-            rows = self.examples("x", x)
+            rows = self.observed("x", x, mask, lengths).x
             return self.family.code(self._encode(rows, self._label(rows, self._given(x, y))))
 
-    def reconstruct(self, x: Data, y: Any = None) -> Tensor:
-        """The mean of p(x given the code), for each example: (N, D). Labels as in `encode`."""
+    def binary_codes(self, x: Data, y: Any = None, **given: Any) -> Tensor:
+        """On which side of 1/2 each unit of the code is: (N, latent_dim) bool, for a code of sigmoid units.
+
+        Training drives them to both ends where noise is added to their inputs: `pb.Autoencoder(noise=4.0)`. The other
+        arguments are those of `embed`.
+
+        Raises:
+            ArgumentError: names `nonlinearity`, for units that are not between 0 and 1.
+        """
+        if self.family.config.get("nonlinearity") != "sigmoid":
+            raise ArgumentError("nonlinearity", "'sigmoid', for codes between 0 and 1", repr(self.family.config))
+        return self.embed(x, y, **given) > 0.5
+
+    def reconstruct(self, x: Data, y: Any = None, *, mask: Any = None, lengths: Any = None) -> Tensor:
+        """The mean of p(x given the code), for each example: (N, D), also where nothing is observed.
+
+        The other arguments as in `encode`.
+        """
         with self.evaluating():
-            rows = self.examples("x", x)
-            label = self._label(rows, self._given(x, y))
-            return self.likelihood.mean(self._decode(self.family.code(self._encode(rows, label)), label))
+            return self.likelihood.mean(self._outputs_of(self.observed("x", x, mask, lengths).x, x, y))
+
+    def inpaint(self, x: Data, mask: Any, y: Any = None, *, steps: int = 100, mean: bool = False) -> Tensor:
+        """Fill in what is not observed: (N, D), with the observed values as they are.
+
+        A probabilistic model draws it from p(x_missing given x_observed), by a Markov chain for each example that has
+        this distribution as its limit (`probae.inference.filling`). A deterministic one has no distribution: there the
+        reconstruction is put in its place, over and over, until it reproduces itself or the steps are done.
+
+        Args:
+            x: a data set, or a tensor or an array (N, D) or (N, *data_shape); what is not observed may be anything, NaN
+                too.
+            mask: (N, D), (D,) or of the data's shape, True where x is observed.
+            y: labels, as in `encode`; where they are latent they are drawn too.
+            steps: of each chain.
+            mean: the mean of p(x given z) in the last step instead of a draw, as pictures usually show.
+        """
+        steps = checks.positive_int("steps", steps)
+        with self.evaluating():
+            seen = self.observed("x", x, mask)
+            given = self._given(x, y)
+            shown: Any = torch.ones_like(seen.x, dtype=torch.bool) if seen.mask is None else seen.mask
+            if not self._has_distribution:
+                return self._settled(seen.x, shown, self._label(seen.x, given), steps)
+            if self.labels is not None and self.labels.latent:
+                self.refuse(y=y)
+            labels: dict[str, Any] = {} if given is None else {"y": given}
+            with pyro.validation_enabled(False):
+                return fill(self.model, self.guide, seen.x, shown, steps=steps, mean=mean, **labels)
 
     def sample(self, num_examples: int = 1, y: Any = None, *, mean: bool = False) -> Tensor:
         """Draw z from the prior, then x from the likelihood.
@@ -248,7 +143,10 @@ class LatentModel(Model, ABC):
             site: Any = poutine.trace(self.model).get_trace(None, labels, num_examples=count).nodes["x"]
             return site["fn"].mean if mean else site["value"]
 
-    def log_likelihood(self, data: Data, method: str = "importance", *, y: Any = None, **options: Any) -> Estimate:
+    def log_likelihood(
+        self, data: Data, method: str = "importance", *, y: Any = None, mask: Any = None, lengths: Any = None,
+        **options: Any,
+    ) -> Estimate:  # fmt: skip
         """Estimate the mean log p(x) by importance sampling from the guide; see `pb.log_likelihood`.
 
         Where labels are a condition, that of log p(x given y), and the protocol says so; where they are latent, that of
@@ -258,6 +156,7 @@ class LatentModel(Model, ABC):
             data: a data set, or a tensor or an array (N, D) or (N, *data_shape).
             method: "importance".
             y: labels, where they are a condition; by default those of the data set.
+            mask, lengths: as in `encode`; the estimate is that of the observed values, and the protocol says so.
             options: num_samples, seed, ... of `pb.log_likelihood`.
 
         Raises:
@@ -266,35 +165,150 @@ class LatentModel(Model, ABC):
         from probae.evaluation.log_likelihood import log_likelihood
 
         checks.options(options, log_likelihood, without=("model", "guide", "data", "method", "protocol"))
-        x, protocol = self.examples("data", data), protocol_of(data)
+        seen, protocol = self.observed("data", data, mask, lengths), protocol_of(data)
         given = self._given(data, y)
-        examples: Any = x
+        examples = {"x": seen.x}
         if self.labels is not None and self.labels.latent:
             self.refuse(y=y)
         elif self.labels is not None:
-            examples = (x, self.labels.check("y", given, len(x)))
+            examples["y"] = self.labels.check("y", given, len(seen.x))
             protocol = replace(protocol, given="y")
+        if seen.mask is not None:
+            examples["mask"] = seen.mask
+            protocol = replace(protocol, of="x where observed" if mask is not None else "x up to its length")
         with self.evaluating():
             return log_likelihood(self.model, self.guide, examples, method=method, protocol=protocol, **options)
 
-    # How the parts act together.
+    def anomaly_score(
+        self, x: Data, y: Any = None, *, method: str | None = None, mask: Any = None, lengths: Any = None,
+        **options: Any,
+    ) -> Tensor:  # fmt: skip
+        """How strange each example is, (N,), in nats; higher is stranger.
 
-    def _seen(self, x: Tensor) -> Tensor:
-        """What the guide's encoder sees of the examples."""
+        - "bound": the negative ELBO, by default where the guide has a density and the prior is proper;
+        - "reconstruction": -log p(x given the code), by default where not. Beside a Normal likelihood it is the squared
+          error over 2 scale^2, plus what is the same for all examples;
+        - "importance", and what else `log_likelihood` knows: an estimate of -log p(x).
+
+        Args:
+            x: a data set, or a tensor or an array (N, D) or (N, *data_shape).
+            y: labels; for "reconstruction" as in `encode`, else as in `log_likelihood`.
+            method: one of these.
+            mask, lengths: as in `encode`; only what is observed can be strange.
+            options: num_samples (by default 32 of "bound"), seed, ... of `log_likelihood`.
+        """
+        seen, method = self.observed("x", x, mask, lengths), method or self._anomaly_method
+        if method != "reconstruction":
+            given = {"y": y, "mask": mask, "lengths": lengths, **options}
+            options = {name: value for name, value in given.items() if value is not None}
+            few = {"num_samples": 32, "progress": False} if method == "bound" else {}
+            scores: Any = self.log_likelihood(x, method, **{**few, **options}).per_example
+            return -scores.to(self.dtype)
+        self.refuse(**options)
+        with self.evaluating():
+            return -self._likelihood(self._outputs_of(seen.x, x, y), seen).log_prob(seen.x)
+
+    def anomaly_map(self, x: Data, y: Any = None, *, mask: Any = None, lengths: Any = None) -> Tensor:
+        """How strange each dimension of each example is: -log p(x_d given the code), (N, D), in nats.
+
+        A row's sum is the example's `anomaly_score(method="reconstruction")`; what is not observed is zero. The other
+        arguments as in `encode`.
+
+        Raises:
+            ArgumentError: names `likelihood`, if it is no product over the dimensions.
+        """
+        with self.evaluating():
+            seen = self.observed("x", x, mask, lengths)
+            return -seen.blank(self.likelihood.log_prob_each(self._outputs_of(seen.x, x, y), seen.x))
+
+    def pretrain(
+        self, data: Any, by: Any = "autoencoder", *, valid: Any = None, seed: int | None = None, callbacks: Any = (),
+        progress: bool | None = None, **settings: Any,
+    ) -> list[Run]:  # fmt: skip
+        """Train one layer after the other as a shallow model of its own, then take over all their weights.
+
+        The first layer is trained on the data, each other one on the codes of the one below. Afterwards the encoder is
+        that of all layers in turn, and the decoder theirs in reverse, so that `fit` fine-tunes the whole. Dropout rests
+        meanwhile. Of a stochastic encoder the means are trained.
+
+        Args:
+            data: a data set, or a tensor or an array (N, D) or (N, *data_shape).
+            by: "autoencoder", "denoising", "contractive" or "rbm" (for sigmoid layers whose inputs are bits or rates);
+                a configuration such as {"name": "denoising", "corruption": "gaussian"}; or a function (num_inputs,
+                num_outputs, nonlinearity of the codes) -> model without hidden layers. A list names one for each layer.
+            valid: likewise; the best epoch of each layer is kept.
+            seed, callbacks, progress: as of `fit`.
+            settings: of `fit`, for each layer: epochs, batch_size, learning_rate, ...; a list has one for each layer.
+                Where they name no optimizer, each layer's model has its own: that of an RBM is SGD, which wants a
+                learning rate of about 0.1.
+
+        Returns:
+            The run of each layer.
+
+        Raises:
+            ArgumentError: names the argument, or what makes layers that cannot be trained apart: `network`, `hidden`,
+                `num_labels`, `guide`.
+
+        Source:
+            Hinton and Salakhutdinov 2006 for RBMs; Bengio et al. 2007; Vincent et al. 2010 for denoising ones.
+        """
+        from probae.models.stacked import pretrain
+
+        return pretrain(
+            self, data, by, valid=valid, seed=seed, callbacks=callbacks, progress=progress, settings=settings
+        )
+
+    def unrolled(self) -> Unrolled:
+        """Encoder, up to its code, and decoder as plain layers, which are parts of the model.
+
+        Raises:
+            ArgumentError: names `network` (or your `encoder`, `decoder`) if it is no MLP; `guide`, if its codes are not
+                made by a nonlinearity.
+        """
+        own = {name: name if name in self.own_modules else "network" for name in ("encoder", "decoder")}
+        encoder, decoder = (layers_of(argument, getattr(self, name)) for name, argument in own.items())
+        if self.family.pointwise is None:
+            raise ArgumentError("guide", "one that makes codes by a nonlinearity", self.family.config)
+        return Unrolled((*encoder[:-1], encoder[-1].ending(self.family.pointwise, self.latent_dim)), decoder)
+
+    def classifier(self, num_labels: int, *, dropout: float = 0.0) -> Classifier:
+        """A classifier with a copy of the encoder, up to its code, and a fresh linear layer on it; `fit` tunes both.
+
+        Args:
+            num_labels: number of classes.
+            dropout: the rate at which hidden units are silenced in training, the code's included. For MLPs.
+
+        Raises:
+            ArgumentError: names `guide`, if its codes are not made by a nonlinearity; `num_labels`, if the encoder sees
+                labels; `encoder`, for a module of your own that says more than the code.
+        """
+        return classifier_on(self, num_labels, dropout)
+
+    # Details.
+
+    def _settled(self, x: Tensor, mask: Tensor, label: Tensor | None, steps: int) -> Tensor:
+        """The fixed point of putting the reconstruction where nothing is observed."""
+        for _ in range(steps):
+            code = self.family.code(self._encode(x, label))
+            filled = torch.where(mask, x, self.likelihood.mean(self._decode(code, label)))
+            if torch.equal(filled, x):
+                break
+            x = filled
         return x
 
-    def _examples_of(self, batch: Any) -> Tensor:
-        """The examples, (N, D), in what a penalty sees of a call."""
-        return self.rows(batch[0] if isinstance(batch, tuple) else batch["x"] if isinstance(batch, Mapping) else batch)
+    @property
+    def _anomaly_method(self) -> str:
+        return "bound" if self._has_distribution else "reconstruction"
 
-    def _encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        return outputs_of("encoder", self.encoder, joined(x, label), self.family.num_outputs)
+    @property
+    def _has_distribution(self) -> bool:
+        """Whether there is a p(x), and a guide that can be sampled and has a density."""
+        return self.family.has_density and self.prior.proper
 
-    def _decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return outputs_of("decoder", self.decoder, joined(z, label), self.likelihood.num_outputs)
-
-    def _posterior(self, x: Tensor) -> dist.TorchDistribution:
-        return self.family.distribution(self._encode(x))
+    def _outputs_of(self, rows: Tensor, x: Data, y: Any) -> Tensor:
+        """The decoder's outputs at the codes of examples, which `rows` are."""
+        label = self._label(rows, self._given(x, y))
+        return self._decode(self.family.code(self._encode(rows, label)), label)
 
     def _given(self, x: Any, y: Any) -> Tensor | None:
         """The labels that came with examples, checked: those given, or a data set's where they are a condition."""
@@ -311,37 +325,3 @@ class LatentModel(Model, ABC):
 
     def _label(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         return None if self.labels is None else self.labels.one_hot(self.labels.guess(x, y))
-
-    def _output_bias(self) -> nn.Parameter | None:
-        if "decoder" in self.own_modules:
-            return None
-        return self.decoder[-1].bias  # type: ignore[index, return-value, union-attr]
-
-    # How they are made.
-
-    def _encoder(self, num_outputs: int, context: int = 0) -> nn.Module:
-        shape, hidden = self.data_shape, self.hidden
-        return self.network.encoder(shape, num_outputs, hidden=hidden, activation=self.activation, context=context)
-
-    def _decoder(self, num_inputs: int) -> nn.Module:
-        shape, outputs = self.data_shape, self.likelihood.num_outputs
-        return self.network.decoder(num_inputs, shape, outputs, hidden=self.hidden, activation=self.activation)
-
-    def _classifier(self, num_labels: int, role: str) -> nn.Module | None:
-        if checks.choice("labels", role, ("condition", "latent")) == "condition":
-            return None
-        return self._encoder(checks.positive_int("num_labels", num_labels, minimum=2))
-
-    def _between(self, inputs: int, outputs: int) -> nn.Module:
-        return mlp([inputs, *self.hidden, outputs], self.activation)
-
-    @property
-    def shared_config(self) -> dict[str, Any]:
-        """The arguments that all latent models have in common."""
-        return {
-            "data_shape": list(self.data_shape),
-            "latent_dim": self.latent_dim,
-            "hidden": list(self.hidden),
-            "likelihood": self.likelihood.config,
-            "activation": self.activation,
-        }

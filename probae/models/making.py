@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -11,6 +11,11 @@ from probae import checks
 from probae.distributions.guides import GUIDES, GuideFamily
 from probae.distributions.named import make
 from probae.errors import ArgumentError
+from probae.networks.mlp import MLP
+from probae.networks.tied import tied_decoder
+
+if TYPE_CHECKING:
+    from probae.models.latent import LatentModel
 
 
 def families(guide: Any, dims: tuple[int, ...]) -> list[GuideFamily]:
@@ -36,9 +41,28 @@ def own_module(argument: str, module: Any) -> bool:
     return module is not None
 
 
-def widths(hidden: Any) -> tuple[int, ...]:
+def widths(hidden: Any, argument: str = "hidden") -> tuple[int, ...]:
     """Widths of hidden layers, from a number or a sequence of them, which may be empty."""
     sizes = (hidden,) if isinstance(hidden, Integral) else hidden
     if not isinstance(sizes, (tuple, list)):
-        raise ArgumentError("hidden", "a positive integer or a sequence of them", repr(hidden))
-    return tuple(checks.positive_int("hidden", size) for size in sizes)
+        raise ArgumentError(argument, "a positive integer or a sequence of them", repr(hidden))
+    return tuple(checks.positive_int(argument, size) for size in sizes)
+
+
+def with_dropout(network: Any, dropout: float, hidden: Any, *, own: bool) -> dict[str, Any]:
+    """The configuration of an MLP with dropout, where there is one that has hidden layers."""
+    if network != "mlp" or own:
+        raise ArgumentError("dropout", "0 beside modules of your own or another network than 'mlp'", dropout)
+    if hidden in ((), []):
+        raise ArgumentError("dropout", "0 without hidden layers", dropout)
+    return {"name": "mlp", "dropout": dropout}
+
+
+def tied(model: LatentModel) -> nn.Sequential:
+    """A decoder that uses the weights of a model's encoder, transposed, where both are MLPs of the library's making."""
+    if model.own_modules or not isinstance(model.network, MLP):
+        raise ArgumentError("tied", "False beside modules of your own or another network than 'mlp'", True)
+    if model.likelihood.num_outputs != model.num_visible:
+        raise ArgumentError("tied", "False beside a likelihood of more than one output for each value", True)
+    encoder: Any = model.encoder
+    return tied_decoder(encoder)

@@ -15,7 +15,9 @@ from probae.errors import ArgumentError, DataError
 from probae.evaluation.estimate import Estimate, exact_estimate
 from probae.evaluation.log_likelihood import log_likelihood
 from probae.models.base import Data, protocol_of
+from probae.models.classifier import Classifier
 from probae.models.latent import LatentModel
+from probae.models.observed import Observed
 
 
 @final
@@ -115,16 +117,44 @@ class ProbabilisticPCA(LatentModel):
 
         Args:
             data: a data set, or a tensor or an array (N, D) or (N, *data_shape).
-            method: "exact" or "importance".
+            method: "exact", "importance" or "bound".
             y: None; the model has no labels.
             options: num_samples, seed, ... of `pb.log_likelihood`; "exact" needs none.
         """
-        if checks.choice("method", method, ("exact", "importance")) == "importance":
+        if checks.choice("method", method, ("exact", "importance", "bound")) != "exact":
             return super().log_likelihood(data, method, y=y, **options)
         self._refuse_labels(y)
         checks.options(options, log_likelihood, without=("model", "guide", "data", "method", "protocol"))
         per_example = self.marginal().log_prob(self.examples("data", data).double())
         return exact_estimate(per_example, "the latent vector is integrated out in closed form", protocol_of(data))
+
+    def inpaint(self, x: Data, mask: Any, y: Any = None, *, steps: int = 1, mean: bool = False) -> Tensor:
+        """Fill in what is not observed, (N, D), from p(x_missing given x_observed), a Normal: no chain is needed.
+
+        With o the observed dimensions of an example, z given x_o is Normal(M^-1 W_o' (x_o - mu_o), s^2 M^-1),
+        M = W_o' W_o + s^2 I.
+
+        Args:
+            x, mask: as in `pb.VAE.inpaint`.
+            y: None; the model has no labels.
+            steps: has no effect; draws are independent.
+            mean: the mean of x_missing given x_observed instead of a draw.
+        """
+        self._refuse_labels(y)
+        checks.positive_int("steps", steps)
+        with self.evaluating():
+            seen = super().observed("x", x, mask)
+            shown = torch.ones_like(seen.x, dtype=torch.bool) if seen.mask is None else seen.mask
+            weight, mu, variance = self._doubled()
+            away = torch.where(shown, seen.x.double() - mu, 0.0)
+            precision = torch.einsum("nd,dk,dl->nkl", shown.double(), weight, weight)
+            factor = torch.linalg.cholesky(precision + variance * torch.eye(self.latent_dim).to(variance))
+            z = torch.cholesky_solve((away @ weight).unsqueeze(-1), factor)
+            if not mean:
+                z = z + variance.sqrt() * torch.linalg.solve_triangular(factor.mT, torch.randn_like(z), upper=True)
+            filled = mu + z.squeeze(-1) @ weight.T
+            filled = filled if mean else filled + variance.sqrt() * torch.randn_like(filled)
+            return torch.where(shown, seen.x, filled.to(seen.x.dtype))
 
     @property
     def weight(self) -> Tensor:
@@ -136,9 +166,29 @@ class ProbabilisticPCA(LatentModel):
         """mu, (D,)."""
         return self._layer("decoder").bias.detach()
 
+    def classifier(self, num_labels: int, *, dropout: float = 0.0) -> Classifier:
+        """A classifier on the posterior means, which are linear in x; `fit` tunes all of it."""
+        made: Any = super().classifier(num_labels, dropout=dropout)
+        with torch.no_grad():
+            made.encoder[0].bias -= made.encoder[0].weight @ self._layer("decoder").bias  # the encoder sees x - mu
+        return made
+
     @property
     def config(self) -> dict[str, Any]:
         return {"data_shape": list(self.data_shape), "latent_dim": self.latent_dim}
+
+    @property
+    def _anomaly_method(self) -> str:
+        return "exact"
+
+    def observed(self, argument: str, x: Any, mask: Any = None, lengths: Any = None) -> Observed:
+        """The examples; a posterior of one covariance cannot serve those that are observed in part."""
+        self.refuse(mask=mask, lengths=lengths)
+        return super().observed(argument, x)
+
+    def _observed(self, x: Tensor, mask: Tensor | None, lengths: Tensor | None) -> Observed:
+        self.refuse(mask=mask, lengths=lengths)
+        return super()._observed(x, mask, lengths)
 
     def _encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """V (x - mu) + c: around the mean, as the posterior is; without it training takes several times as long."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from probae import checks
+from probae.data import Dataset
 from probae.distributions.bits import random_bits
 from probae.distributions.enumeration import MAX_UNITS
 from probae.distributions.named import make
@@ -21,9 +22,11 @@ from probae.engine.randomness import check_seed, stream
 from probae.errors import ArgumentError, DataError
 from probae.evaluation.energy import log_likelihood_of_energy
 from probae.evaluation.estimate import Estimate
-from probae.evaluation.partition import flip_scores, log_partition
+from probae.evaluation.partition import conditional_log_probs, flip_scores, log_partition
 from probae.inference.negative_phases import PCD, PHASES, NegativePhase
-from probae.models.base import Data, Model, examples_of, protocol_of
+from probae.models.base import Data, Model, examples_in, examples_of, protocol_of
+from probae.models.classifier import Classifier
+from probae.networks.unrolled import Layer, Unrolled, affine
 
 _MONITOR_BUDGET = 2**26  # softplus evaluations for an exact log Z after each epoch: a fraction of a second
 
@@ -136,9 +139,9 @@ class RBM(Model):
                 "Draw bits with pb.data.load(..., binarize='stochastic') or (x > 0.5).float()",
             )  # fmt: skip
 
-    def prepare(self, data: Data) -> Self:
+    def prepare(self, data: Any) -> Self:
         """Keep the data's mean rates, where AIS starts; start visible biases (and chains) that are still zero there."""
-        rates = self.examples("data", data).mean(0)
+        rates = self.examples("data", examples_in(data)).mean(0)
         with torch.no_grad():
             self.mean_rates.copy_(rates)
             if not bool(self.visible_bias.any()):
@@ -187,6 +190,17 @@ class RBM(Model):
         """Visible rates given the hidden rates of each example (mean field, one step down): (N, D)."""
         with self.evaluating():
             return self.distribution().visible_mean(self.embed(x))
+
+    def anomaly_score(self, x: Data, **options: Any) -> Tensor:
+        """How strange each example is, (N,), in nats: its free energy, -log p(v) but for the constant log Z."""
+        self.refuse(**options)
+        with self.evaluating():
+            return self.distribution().free_energy(self.examples("x", x))
+
+    def anomaly_map(self, x: Data) -> Tensor:
+        """How strange each bit is beside all others: -log p(v_i given the rest), (N, D), exactly; it needs no log Z."""
+        with self.evaluating():
+            return -conditional_log_probs(self.distribution(), self.examples("x", x))
 
     def log_partition(
         self, method: str | None = None, *, base: Tensor | None = None, seed: int = 0, **options: Any
@@ -257,6 +271,16 @@ class RBM(Model):
                 v = machine.gibbs(torch.where(*clamp, v))
             return torch.where(*clamp, v)
 
+    def inpaint(self, x: Data, mask: Any, *, steps: int = 1000) -> Tensor:
+        """Fill in what is not observed, by Gibbs sampling with the observed units clamped: (N, D) bits.
+
+        Args:
+            x: a data set, or a tensor (N, D) or (N, *data_shape); what is not observed may be anything, NaN too.
+            mask: (D,), (N, D) or of the data's shape, True where x is observed.
+            steps: Gibbs steps of each chain.
+        """
+        return self.sample(given=x.tensor if isinstance(x, Dataset) else x, mask=mask, steps=steps)  # type: ignore[arg-type]
+
     def set_parameters(self, weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> Self:
         """Take parameters from elsewhere: (D, H), (D,) and (H,), copied.
 
@@ -274,6 +298,22 @@ class RBM(Model):
             for name, value in given.items():
                 getattr(self, name).copy_(value)
         return self
+
+    def unrolled(self) -> Unrolled:
+        """The way to the hidden rates and back as plain layers, with copies of the parameters."""
+        up, down = affine(self.weight.T, self.hidden_bias), affine(self.weight, self.visible_bias)
+        return Unrolled((Layer(up, "sigmoid"),), (Layer(down, "sigmoid"),))
+
+    def classifier(self, num_labels: int, *, dropout: float = 0.0) -> Classifier:
+        """A classifier on a copy of the hidden rates, p(h_j = 1 given v), with a fresh linear layer; `fit` tunes both.
+
+        Args:
+            num_labels: number of classes.
+            dropout: the rate at which hidden units are silenced in training.
+        """
+        made = Classifier(self.data_shape, num_labels, self.num_hidden, nonlinearity="sigmoid", dropout=dropout)
+        made.encoder = nn.Sequential(affine(self.weight.T, self.hidden_bias))
+        return made.to(self.device, self.dtype)
 
     @property
     def config(self) -> dict[str, Any]:

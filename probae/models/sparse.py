@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Self, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from probae import checks
 from probae.distributions.likelihoods import Likelihood
@@ -18,20 +18,34 @@ from probae.models.base import Data
 from probae.models.latent import LatentModel
 
 
-class BoundedColumns(nn.Module):
-    """A parametrization of a weight matrix (outputs, inputs): no column is longer than one.
+class BoundedLinear(nn.Module):
+    """A linear layer whose weight matrix (outputs, inputs) has no column longer than one.
 
-    Without it the L1 penalty is escaped: the codes shrink while the decoder grows, and nothing becomes sparse.
+    Without the bound the L1 penalty is escaped: the codes shrink while the decoder grows, and nothing becomes sparse.
+
+    Args:
+        linear: a layer whose parameters are taken over; its weight is the direction of the columns that are too long.
 
     Example:
         >>> import torch
-        >>> BoundedColumns()(torch.tensor([[3.0, 0.3], [4.0, 0.4]]))
+        >>> linear = nn.Linear(2, 2)
+        >>> linear.weight.data = torch.tensor([[3.0, 0.3], [4.0, 0.4]])
+        >>> BoundedLinear(linear).weight.detach()
         tensor([[0.6000, 0.3000],
                 [0.8000, 0.4000]])
     """
 
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight / weight.norm(dim=0, keepdim=True).clamp(min=1.0)
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.raw_weight, self.bias = linear.weight, linear.bias
+
+    @property
+    def weight(self) -> Tensor:
+        """The matrix that is applied."""
+        return self.raw_weight / self.raw_weight.norm(dim=0, keepdim=True).clamp(min=1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
 
 
 class Activity(NamedTuple):
@@ -156,17 +170,18 @@ class SparseAutoencoder(LatentModel):
         self._transposed = not self.hidden and encoder is None and decoder is None
         if self._transposed:
             self._start_transposed()
-        for layer in self.decoder.modules() if decoder is None else ():
+        layers: Any = self.decoder
+        for place, layer in enumerate(layers if decoder is None else ()):
             if isinstance(layer, nn.Linear):
-                parametrize.register_parametrization(layer, "weight", BoundedColumns())
+                layers[place] = BoundedLinear(layer)
 
-    def prepare(self, data: Data) -> Self:
+    def prepare(self, data: Any) -> Self:
         """Start the output bias at the data's mean, and the encoder's where it looks at what differs from it."""
         super().prepare(data)
         encoder: Any = self.encoder
         if self._transposed and not bool(encoder[0].bias.any()):
             with torch.no_grad():
-                encoder[0].bias.copy_(-encoder[0].weight @ self.examples("data", data).mean(0))
+                encoder[0].bias.copy_(-encoder[0].weight @ self._whole(data).mean())
                 if self.target_rate is not None:
                     encoder[0].bias += math.log(self.target_rate / (1 - self.target_rate))
         return self

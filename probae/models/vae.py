@@ -40,7 +40,8 @@ class VAE(LatentModel):
         prior: "normal", "mixture", "vamp", "flow", a configuration such as {"name": "vamp", "num_components": 100}, or
             a `Prior`. Of the uppermost layer, if there are several.
         guide: "diagonal", "full" (covariance), "flow", a configuration, or a `GuideFamily`.
-        network: "mlp", "conv" for images, or a configuration such as {"name": "conv", "channels": [32, 64]}.
+        network: "mlp", "conv" for images, "recurrent" for sequences, or a configuration such as
+            {"name": "conv", "channels": [32, 64]}.
         num_labels: number of classes, for a model with labels.
         labels: "condition" or "latent"; see above.
         encoder: your own module, (N, D) -> (N, guide.num_outputs), which is 2 * latent_dim for "diagonal". With labels

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, final
 
-from torch import nn
+from torch import Tensor, nn
 
 from probae.checks import choice, positive_int, real
 from probae.errors import ArgumentError
@@ -22,6 +22,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,
 }
+
+NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda outputs: outputs,
+    **{name: kind() for name, kind in ACTIVATIONS.items()},
+}
+"""What may stand behind a layer: an activation, or nothing."""
 
 
 def mlp(sizes: Sequence[int], activation: str = "tanh", dropout: float = 0.0) -> nn.Sequential:

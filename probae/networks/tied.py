@@ -29,8 +29,13 @@ class TransposedLinear(nn.Module):
         self._source = (source,)  # in a tuple, so that torch does not take it for a part of this layer
         self.bias = nn.Parameter(torch.zeros(source.in_features, dtype=source.weight.dtype))
 
+    @property
+    def weight(self) -> Tensor:
+        """(inputs of the source, its outputs): the source's, transposed."""
+        return self._source[0].weight.T
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self._source[0].weight.T, self.bias)
+        return F.linear(x, self.weight, self.bias)
 
 
 def tied_decoder(encoder: nn.Sequential) -> nn.Sequential:

@@ -49,7 +49,7 @@ class Case:
         labelled: whether it is trained on labels too.
         samples: whether it can be sampled from without having seen data.
         latent: its latent sites and their sizes, where they are not one vector of `CODES`.
-        pyro_loss: one of Pyro's that trains it.
+        pyro_loss: one of Pyro's that trains it; None where its own objective alone trains all of it.
     """
 
     make: Callable[[], Model]
@@ -60,7 +60,7 @@ class Case:
     labelled: bool = False
     samples: bool = True
     latent: dict[str, tuple[int, ...]] | None = None
-    pyro_loss: type[Any] = Trace_ELBO
+    pyro_loss: type[Any] | None = Trace_ELBO
 
     def batch(self, data: Dataset | int) -> tuple[Tensor, ...]:
         """The arguments of the callables for a data set, or for the first examples of its own."""
@@ -79,6 +79,10 @@ def own_modules() -> dict[str, nn.Module]:
     encoder = [nn.Linear(SIZE, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2 * CODES)]
     image = [nn.Unflatten(-1, (1, *SHAPE)), nn.Conv2d(1, 1, 3, padding=1), nn.Flatten(-3)]
     return {"encoder": nn.Sequential(*encoder), "decoder": nn.Sequential(nn.Linear(CODES, SIZE), *image)}
+
+
+def own_discriminator() -> dict[str, nn.Module]:
+    return {"discriminator": nn.Sequential(nn.Linear(CODES, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1), nn.Flatten(0))}
 
 
 def normal(**settings: Any) -> dict[str, Any]:
@@ -107,13 +111,12 @@ CASES: dict[str, Case] = {
     ),
     "VAE flow prior": Case(lambda: pb.VAE(SHAPE, CODES, 16, prior="flow")),
     "VAE convolutional": Case(lambda: pb.VAE(SHAPE, CODES, 8, network={"name": "conv", "channels": [4, 8]})),
+    "VAE recurrent": Case(lambda: pb.VAE(SHAPE, CODES, 12, network="recurrent")),
     "VAE convolutional, conditional": Case(
         lambda: pb.VAE(SHAPE, CODES, 8, network={"name": "conv", "channels": [4]}, num_labels=2), labelled=True
     ),
     "VAE two layers": Case(lambda: pb.VAE(SHAPE, (CODES, 3), 16), latent={"z1": (CODES,), "z2": (3,)}),
-    "VAE three layers": Case(
-        lambda: pb.VAE(SHAPE, (CODES, 4, 2), ()), latent={"z1": (CODES,), "z2": (4,), "z3": (2,)}
-    ),
+    "VAE three layers": Case(lambda: pb.VAE(SHAPE, (CODES, 4, 2), ()), latent={"z1": (CODES,), "z2": (4,), "z3": (2,)}),
     "VAE conditional": Case(lambda: pb.VAE(SHAPE, CODES, 16, num_labels=2), labelled=True),
     "VAE latent labels": Case(
         lambda: pb.VAE(SHAPE, CODES, 16, num_labels=2, labels="latent"),
@@ -126,6 +129,12 @@ CASES: dict[str, Case] = {
     "Autoencoder bernoulli": Case(
         lambda: pb.Autoencoder(SHAPE, CODES, (), "bernoulli"), likelihood=False, samples=False
     ),
+    "Autoencoder binary codes": Case(
+        lambda: pb.Autoencoder(SHAPE, CODES, 16, nonlinearity="sigmoid", noise=2.0),
+        GREY,
+        likelihood=False,
+        samples=False,
+    ),
     "Autoencoder tied, dropout": Case(
         lambda: pb.Autoencoder(SHAPE, CODES, (16, 12), tied=True, dropout=0.1), GREY, likelihood=False, samples=False
     ),
@@ -135,6 +144,11 @@ CASES: dict[str, Case] = {
     ),
     "DenoisingAutoencoder masking": Case(
         lambda: pb.DenoisingAutoencoder(SHAPE, CODES, 16, likelihood="bernoulli"), likelihood=False, samples=False
+    ),
+    "DenoisingAutoencoder walkback": Case(
+        lambda: pb.DenoisingAutoencoder(SHAPE, CODES, 16, likelihood="bernoulli", walkback=2),
+        likelihood=False,
+        samples=False,
     ),
     "DenoisingAutoencoder gaussian": Case(
         lambda: pb.DenoisingAutoencoder(SHAPE, CODES, 16, "gaussian"), GREY, likelihood=False, samples=False
@@ -147,6 +161,9 @@ CASES: dict[str, Case] = {
     ),
     "ContractiveAutoencoder": Case(
         lambda: pb.ContractiveAutoencoder(SHAPE, CODES, likelihood="bernoulli"), likelihood=False, samples=False
+    ),
+    "ContractiveAutoencoder tied": Case(
+        lambda: pb.ContractiveAutoencoder(SHAPE, CODES, 16, tied=True), GREY, likelihood=False, samples=False
     ),
     "ContractiveAutoencoder deep, estimated": Case(
         lambda: pb.ContractiveAutoencoder(SHAPE, CODES, 16, second_order=0.1, jacobian="estimated"),
@@ -162,6 +179,27 @@ CASES: dict[str, Case] = {
     ),
     "SparseAutoencoder top-k": Case(
         lambda: pb.SparseAutoencoder(SHAPE, CODES, top_k=3), GREY, likelihood=False, samples=False
+    ),
+    "AdversarialAutoencoder": Case(
+        lambda: pb.AdversarialAutoencoder(SHAPE, CODES, 16), GREY, likelihood=False, pyro_loss=None
+    ),
+    "AdversarialAutoencoder bernoulli, diagonal": Case(
+        lambda: pb.AdversarialAutoencoder(SHAPE, CODES, 16, "bernoulli", guide="diagonal"), pyro_loss=None
+    ),
+    "AdversarialAutoencoder conditional, kernel prior": Case(
+        lambda: pb.AdversarialAutoencoder(
+            SHAPE, CODES, 16, prior={"name": "kernel", "points": 50}, guide="diagonal", num_labels=2
+        ),
+        GREY,
+        labelled=True,
+        pyro_loss=None,
+    ),
+    "AdversarialAutoencoder own discriminator": Case(
+        lambda: pb.AdversarialAutoencoder(SHAPE, CODES, 16, **own_discriminator()),
+        GREY,
+        own=own_discriminator,
+        likelihood=False,
+        pyro_loss=None,
     ),
     "ProbabilisticPCA": Case(lambda: pb.ProbabilisticPCA(SHAPE, CODES), GREY),
     "RBM CD": Case(lambda: pb.RBM(SHAPE, CODES, negative_phase=pb.CD(steps=1)), fit=SGD),

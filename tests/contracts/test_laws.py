@@ -10,6 +10,7 @@ import inspect
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,7 +30,7 @@ import probae as pb
 from probae.engine.batches import Batch
 from probae.engine.programs import Programs
 from probae.engine.run import Run
-from probae.errors import DataError, NoLikelihoodError, NotPreparedError
+from probae.errors import ArgumentError, DataError, NoLikelihoodError, NotPreparedError
 from probae.evaluation.estimate import Estimate
 from probae.inference.traces import sample_sites
 from probae.models.base import Model
@@ -67,7 +68,7 @@ def assert_all_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> N
 def train_with_pyro(case: Case, model: Model, count: int = 20, loss: Any = None, steps: int = 2) -> float:
     optimizer = pyro.optim.Adam({"lr": 1e-3})
     model.train()
-    loss = loss or case.pyro_loss(max_plate_nesting=1)
+    loss = loss or (case.pyro_loss(max_plate_nesting=1) if case.pyro_loss else model.objective())
     svi = SVI(model.model, model.guide, optimizer, loss=loss)
     batch = (x.to(model.dtype) if x.is_floating_point() else x for x in case.batch(count))
     return [svi.step(*args) for args in [tuple(batch)] for _ in range(steps)][-1]
@@ -265,10 +266,13 @@ def test_single_examples_and_odd_batches(case: Case, model: Model, count: int) -
 @pytest.mark.parametrize("ours", [False, True], ids=["Pyro", "objective"])
 def test_pyro_trains_it(case: Case, model: Model, ours: bool, particles: int) -> None:
     before = parameters(model)
-    loss: Any = case.pyro_loss(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
     if ours:
-        loss = model.objective()
+        loss: Any = model.objective()
         loss.num_particles = particles
+    elif case.pyro_loss is None:
+        pytest.skip("no loss of Pyro's trains its discriminator")
+    else:
+        loss = case.pyro_loss(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
     assert np.isfinite(train_with_pyro(case, model, loss=loss))
     assert_all_changed(before, parameters(model))
 
@@ -339,6 +343,44 @@ def test_it_has_an_honest_likelihood_or_says_why_not(case: Case, model: Model) -
     assert str(bare.protocol).startswith("unknown data")
 
 
+def test_examples_turned_inside_out_are_stranger(case: Case, model: Model) -> None:
+    model.fit(case.data, seed=0, **case.fit)
+    x, *y = case.batch(20)
+    before, given = torch.get_rng_state(), y if case.latent is None else []
+    with pyro.validation_enabled(False):  # as in `judge`
+        scores, strange = model.anomaly_score(x, *given), model.anomaly_score(1 - x, *given)
+        assert torch.equal(model.anomaly_score(x.reshape(-1, *SHAPE), *given), scores)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert scores.shape == (20,)
+    assert scores.dtype == model.dtype
+    assert not scores.requires_grad
+    assert strange.mean() > scores.mean() + 1
+
+
+def test_maps_say_where_examples_are_strange_or_why_not(case: Case, model: Model) -> None:
+    model.fit(case.data, seed=0, **case.fit)
+    x, *y = case.batch(20)
+    maps = anomaly_map(model, x, *y)
+    if maps is None:
+        return
+    assert maps.shape == (20, SIZE)
+    assert maps.dtype == model.dtype
+    assert not maps.requires_grad
+    assert model.anomaly_map(1 - x, *y).mean() > maps.mean()
+    if "method" in inspect.signature(model.anomaly_score).parameters:
+        torch.testing.assert_close(maps.sum(1), model.anomaly_score(x, *y, method="reconstruction"))
+
+
+def anomaly_map(model: Model, *batch: Tensor) -> Tensor | None:
+    """The maps, or None where the model says that it has no likelihood of single dimensions."""
+    try:
+        return model.anomaly_map(*batch)
+    except (ArgumentError, NoLikelihoodError) as error:
+        if "likelihood" not in str(error):
+            raise
+    return None
+
+
 def test_save_and_load(case: Case, model: Model, tmp_path: Path) -> None:
     model.fit(case.data[:50], epochs=1, seed=0)
     for twin_of in (model, copy.deepcopy(model).double()):
@@ -352,6 +394,17 @@ def test_save_and_load(case: Case, model: Model, tmp_path: Path) -> None:
         x = x.to(twin_of.dtype)
         assert_equal(outputs(case, twin, x, *y), outputs(case, twin_of, x, *y))
         assert json.loads(json.dumps(twin.config)) == twin.config == model.config
+
+
+def test_it_survives_pickling(case: Case, model: Model) -> None:
+    """For worker processes and scikit-learn's tools; what comes from elsewhere is for `pb.load`."""
+    model.fit(case.data[:50], epochs=1, seed=0)
+    twin, before = pickle.loads(pickle.dumps(model)), state(model)
+    assert_equal(state(twin), before)
+    assert_equal(outputs(case, twin, *case.batch(5)), outputs(case, model, *case.batch(5)))
+    twin.fit(case.data[:50], **{**case.fit, "epochs": 1}, seed=0)
+    assert_equal(state(model), before)
+    assert any(not torch.equal(part, before[name]) for name, part in state(twin).items())
 
 
 def test_its_configuration_rebuilds_it(case: Case, model: Model) -> None:
@@ -411,6 +464,8 @@ DOORS: dict[str, tuple[str, Callable[[Model, Any, Any], Any]]] = {
     "embed": ("x", lambda model, bad, good: model.embed(bad)),
     "reconstruct": ("x", lambda model, bad, good: model.reconstruct(bad)),
     "log_likelihood": ("data", lambda model, bad, good: model.log_likelihood(bad)),
+    "anomaly_score": ("x", lambda model, bad, good: model.anomaly_score(bad)),
+    "anomaly_map": ("x", lambda model, bad, good: model.anomaly_map(bad)),
 }
 
 

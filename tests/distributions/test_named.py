@@ -34,7 +34,7 @@ def test_a_part_is_what_its_name_configuration_or_object_says() -> None:
         ({}, "guide: expected a name or a GuideFamily; got {}"),
         ({"name": 3}, "guide: expected a name or a GuideFamily"),
         ({"name": "diagonal", "scale": 1}, r"guide: expected settings that 'diagonal' has \(none\); got scale"),
-        ({"name": "delta", "latent_dim": 4}, r"\(nonlinearity, top_k\); got latent_dim"),
+        ({"name": "delta", "latent_dim": 4}, r"\(nonlinearity, top_k, noise\); got latent_dim"),
     ],
 )
 def test_anything_else_is_an_error(value: Any, message: str) -> None:

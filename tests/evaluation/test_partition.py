@@ -13,7 +13,12 @@ from torch import Tensor
 from probae.distributions.rbm import RestrictedBoltzmann
 from probae.errors import ArgumentError, DataError, NotPreparedError
 from probae.evaluation.ais import ais_log_partition, ais_log_weights
-from probae.evaluation.partition import exact_log_partition, log_partition, pseudo_log_likelihood
+from probae.evaluation.partition import (
+    conditional_log_probs,
+    exact_log_partition,
+    log_partition,
+    pseudo_log_likelihood,
+)
 
 FALSE_ALARM = 1e-7
 """The rate at which a stochastic test of this file may fail by chance."""
@@ -204,3 +209,17 @@ def test_pseudo_likelihood_checks_its_input() -> None:
         pseudo_log_likelihood(machine, torch.zeros(2, 4))
     with pytest.raises(ArgumentError, match="num_bits"):
         pseudo_log_likelihood(machine, torch.zeros(2, 5), num_bits=0)
+
+
+def test_each_bit_given_the_others_by_enumeration() -> None:
+    """p(v_i | rest) = p(v) / (p(v) + p(v with bit i flipped)), from the probabilities of all states."""
+    machine = RestrictedBoltzmann(*parameters(5, 3, scale=2.0))
+    v = states(5)
+    mass = (-machine.free_energy(v)).exp().detach()
+    place = {tuple(row): i for i, row in enumerate(v.tolist())}
+    wanted = torch.empty_like(v)
+    for n, row in enumerate(v.tolist()):
+        for i in range(5):
+            other = place[(*row[:i], 1 - row[i], *row[i + 1 :])]
+            wanted[n, i] = (mass[n] / (mass[n] + mass[other])).log()
+    torch.testing.assert_close(conditional_log_probs(machine, v), wanted, rtol=0, atol=1e-9)

@@ -77,3 +77,6 @@ def test_dropout_silences_hidden_units_in_training_only(tied: bool) -> None:
 def test_what_does_not_go_together_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{message}"):
         pb.Autoencoder((8, 8), 3, **{"hidden": 8, **options})
+    if "tied" in options:
+        with pytest.raises(ArgumentError, match=f"^{message}"):
+            pb.ContractiveAutoencoder((8, 8), 3, **{"hidden": 8, **options})

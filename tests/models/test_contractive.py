@@ -132,6 +132,24 @@ def test_training_contracts() -> None:
     assert norms[1] < 0.5 * norms[0]
 
 
+def test_tied_weights_keep_the_penalty_from_being_escaped() -> None:
+    """A free decoder makes up for any shrinking of the codes, here to the identity; one that is tied cannot."""
+    torch.manual_seed(0)
+    x = torch.randn(500, 2) * torch.tensor([1.0, 0.3])
+    kept = []
+    for tied in (False, True):
+        torch.manual_seed(0)
+        model: Any = pb.ContractiveAutoencoder(2, 4, nonlinearity="linear", strength=0.2, tied=tied)
+        model.fit(x, epochs=300, batch_size=None, learning_rate=0.05, seed=0)
+        both = model.decoder[0].weight.detach() @ model.encoder[0].weight.detach()
+        kept.append(torch.linalg.svdvals(both))
+        assert tied == torch.equal(model.decoder[0].weight, model.encoder[0].weight.T)
+        assert pb.ContractiveAutoencoder(**model.config).tied is tied
+    assert kept[0].min() > 0.9
+    # Tied, W'W has the eigenvalues 1 - strength / variance where that is above zero: d/ds (1 - s)^2 v / 2 + strength s.
+    assert (kept[1] - torch.tensor([1 - 0.2 / x[:, 0].var(), 0.0])).abs().max() < 0.02
+
+
 def test_tangents_are_the_singular_vectors_of_the_jacobian() -> None:
     x, model = some(), make()
     layer: Any = model.encoder[0]  # type: ignore[index]
@@ -163,7 +181,7 @@ def test_it_has_no_likelihood() -> None:
     "bad",
     [
         {"strength": -1.0}, {"second_order": -0.1}, {"noise_scale": 0.0}, {"jacobian": "hutchinson"}, {"num_probes": 0},
-        {"nonlinearity": "tanh"}, {"network": "rnn"},
+        {"nonlinearity": "tahn"}, {"network": "rnn"},
     ],
     ids=str,
 )  # fmt: skip

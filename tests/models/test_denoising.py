@@ -238,8 +238,8 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         ArgumentError, r"emphasis: expected \(1, 1\) where dimensions",
         lambda: make(likelihood={"name": "categorical", "categories": 3}, emphasis=(1, 0)),
     ),
-    "mask": (ArgumentError, "mask: expected None", lambda: make().guide(torch.rand(2, 6), mask=torch.ones(2, 6))),
-    "lengths": (ArgumentError, "lengths: expected None", lambda: make().model(torch.rand(2, 6), lengths=torch.ones(2))),
+    "mask": (ArgumentError, "mask: expected a bool", lambda: make().guide(torch.rand(2, 6), mask=torch.ones(2, 6))),
+    "lengths": (ArgumentError, "lengths: expected", lambda: make().model(torch.rand(2, 6), lengths=torch.ones(2))),
     "score": (ArgumentError, "corruption: expected 'gaussian' for a score; got masking",
               lambda: make().score(torch.rand(2, 6))),
     "langevin": (ArgumentError, "corruption: expected 'gaussian'", lambda: make().sample(start=X, method="langevin")),
@@ -266,3 +266,62 @@ def make(**settings: Any) -> Any:
 def test_it_refuses_by_name(kind: type[Exception], message: str, use: Callable[[], Any]) -> None:
     with pytest.raises(kind, match=message):
         use()
+
+
+# Walkback.
+
+
+def test_walkback_spoils_what_the_chain_makes_of_each_example() -> None:
+    """With a decoder that answers b whatever it sees, an example is spoiled as it is, or as b after one step or more.
+
+    Of 4,000 examples the share of the former is 1 / (walkback + 1), within six errors.
+    """
+    model = pb.DenoisingAutoencoder(
+        2, 3, 4, {"name": "gaussian", "scale": 0.01}, {"name": "normal", "scale": 0.01}, walkback=3
+    )
+    with torch.no_grad():
+        model.decoder[-1].weight.zero_()  # type: ignore[index, union-attr, operator]
+        model.decoder[-1].bias.fill_(7.0)  # type: ignore[index, union-attr, operator]
+    torch.manual_seed(0)
+    x = torch.zeros(4000, 2)
+    _, seen = loss_of(model, x)
+    stayed, moved = (seen.abs() < 0.1).all(-1), ((seen - 7).abs() < 0.15).all(-1)
+    assert (stayed | moved).all()
+    assert abs(stayed.float().mean() - 1 / 4) < 6 * math.sqrt(0.25 * 0.75 / 4000)
+    model.eval()
+    _, seen = loss_of(model, x)
+    assert (seen.abs() < 0.1).all()
+
+
+def test_walkback_teaches_by_the_last_reconstruction_alone() -> None:
+    """The gradient is that of -log p(x given f(x~)) at the x~ that was reached, and none flows along the chain."""
+    torch.manual_seed(0)
+    model = pb.DenoisingAutoencoder(4, 3, 5, GAUSSIAN, walkback=2)
+    x = torch.randn(50, 4)
+    loss, seen = loss_of(model, x)
+    loss.backward()
+    walked = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    (-model.likelihood.distribution(model._outputs(seen.detach())).log_prob(x).sum()).backward()
+    torch.testing.assert_close(walked, [p.grad for p in model.parameters() if p.grad is not None])
+
+
+def test_walkback_leads_back_from_afar() -> None:
+    """Chains from eight times the data's spread away end up near it, as without walkback they do not."""
+    x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)) * 0.1 + torch.tensor([1.0, -1.0])
+    far = []
+    for walkback in (0, 4):
+        torch.manual_seed(0)
+        likelihood = {"name": "normal", "scale": 0.3}
+        model = pb.DenoisingAutoencoder(2, 16, 32, {"name": "gaussian", "scale": 0.1}, likelihood, walkback=walkback)
+        model.fit(x, epochs=10, batch_size=100, learning_rate=1e-2, seed=0, progress=False)
+        start = torch.tensor([1.0, -1.0]) + 0.8 * torch.randn(500, 2)
+        end = model.sample(start=start, steps=5, mean=True)
+        far.append((end - torch.tensor([1.0, -1.0])).norm(dim=-1).mean().item())
+    assert far[1] < 0.5 * far[0]
+
+
+def test_walkback_is_a_number_of_steps() -> None:
+    for walkback in (-1, 1.5, True):
+        with pytest.raises(ArgumentError, match=r"^walkback"):
+            pb.DenoisingAutoencoder(4, walkback=walkback)  # type: ignore[arg-type]

@@ -108,6 +108,43 @@ def test_a_code_as_long_as_the_data_is_refused(latent_dim: int) -> None:
 
 def test_options_of_the_likelihood_are_checked() -> None:
     ppca, x = pb.ProbabilisticPCA(8, 3), data(5).float()
-    for options, argument in [({"method": "bound"}, "method"), ({"y": 1}, "y"), ({"number": 1}, "number")]:
+    for options, argument in [({"method": "ais"}, "method"), ({"y": 1}, "y"), ({"number": 1}, "number")]:
         with pytest.raises(ArgumentError, match=f"^{argument}: expected"):
             ppca.log_likelihood(x, **options)
+
+
+# In-painting.
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_what_is_missing_is_drawn_from_its_conditional_distribution(mean: bool) -> None:
+    """Means and covariances are those of the marginal Normal, conditioned by Schur's complement (six errors)."""
+    torch.manual_seed(0)
+    x = torch.randn(50, 2) @ torch.randn(2, 5) + 0.4 * torch.randn(50, 5)
+    model = pb.ProbabilisticPCA(5, 2).fit_closed_form(x)
+    joint, shown = model.marginal(), torch.tensor([True, False, True, False, False])
+    covariance = joint.covariance_matrix
+    gain = covariance[~shown][:, shown] @ covariance[shown][:, shown].inverse()
+    x = torch.tensor([0.7, torch.nan, -1.2, torch.nan, torch.nan])
+    expected = joint.loc[~shown] + gain @ (x[shown].double() - joint.loc[shown])
+    left = covariance[~shown][:, ~shown] - gain @ covariance[shown][:, ~shown]
+    count = 20_000
+    filled = model.inpaint(x.expand(count, 5), shown, mean=mean)
+    assert (filled[:, shown] == x[shown]).all()
+    missing = filled[:, ~shown].double()
+    if mean:
+        torch.testing.assert_close(missing, expected.expand(count, 3), rtol=1e-5, atol=1e-6)
+        return
+    assert ((missing.mean(0) - expected).abs() < 6 * left.diagonal().div(count).sqrt()).all()
+    spread = (left.square() + left.diagonal().outer(left.diagonal())).div(count).sqrt()
+    assert ((missing.T.cov() - left).abs() < 6 * spread).all()
+
+
+def test_each_example_has_its_own_mask() -> None:
+    torch.manual_seed(0)
+    model = pb.ProbabilisticPCA(4, 2).fit_closed_form(torch.randn(50, 4))
+    x, masks = torch.randn(8, 4), torch.rand(8, 4) < 0.6
+    masks[:, 0] = True
+    together = model.inpaint(x, masks, mean=True)
+    for row in range(8):
+        torch.testing.assert_close(together[row], model.inpaint(x[row : row + 1], masks[row], mean=True)[0])

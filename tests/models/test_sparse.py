@@ -11,6 +11,7 @@ from torch import Tensor
 
 import probae as pb
 from probae.errors import ArgumentError, NoLikelihoodError
+from probae.models.sparse import BoundedLinear
 
 GREY = pb.data.load("digits", binarize="none").train
 
@@ -46,7 +47,7 @@ def test_the_textbooks_weight() -> None:
 def test_the_decoders_columns_stay_bounded(hidden: tuple[int, ...]) -> None:
     sparse = pb.SparseAutoencoder(64, 30, hidden, strength=0.5, likelihood={"name": "normal", "scale": 0.2})
     sparse.fit(GREY[:300], epochs=10, learning_rate=1e-2, seed=0)
-    norms = [layer.weight.norm(dim=0) for layer in sparse.decoder.modules() if isinstance(layer, torch.nn.Linear)]
+    norms = [layer.weight.norm(dim=0) for layer in sparse.decoder.modules() if isinstance(layer, BoundedLinear)]
     assert len(norms) == 1 + len(hidden)
     assert all((norm <= 1 + 1e-6).all() for norm in norms)
     assert any((norm > 0.999).any() for norm in norms), "the bound is not even reached: the test tests nothing"

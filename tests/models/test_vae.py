@@ -204,7 +204,7 @@ def test_a_normal_likelihood_learns_its_scale() -> None:
         ({"hidden": "8"}, "hidden"),
         ({"activation": "rellu"}, "activation: .*Did you mean 'relu'"),
         ({"likelihood": "bernouli"}, "likelihood: .*Did you mean 'bernoulli'"),
-        ({"likelihood": {"name": "normal", "scala": 1.0}}, r"likelihood: .*\(scale, learned\); got scala"),
+        ({"likelihood": {"name": "normal", "scala": 1.0}}, r"likelihood: .*\(scale, learned, .*\); got scala"),
         ({"likelihood": {"name": "normal", "scale": 0.0}}, "scale: expected a finite number above 1e-06"),
         ({"likelihood": None}, "likelihood: expected a name or a Likelihood"),
         ({"prior": StandardNormal(4)}, "prior: expected one over 3 latent variables; got one over 4"),
@@ -231,7 +231,7 @@ def test_verbs_check_their_arguments() -> None:
         vae.guide()
     for name in ("mask", "lengths"):
         for program in (vae.model, vae.guide):
-            with pytest.raises(ArgumentError, match=f"^{name}: expected None, since VAE has no use for it"):
+            with pytest.raises(ArgumentError, match=f"^{name}: expected"):
                 program(bits(2), **{name: torch.ones(2)})  # type: ignore[operator]
 
 

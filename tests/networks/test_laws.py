@@ -44,6 +44,8 @@ def test_shapes(name: str, data_shape: tuple[int, ...], hidden: tuple[int, ...],
 @every_shape
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_parameter_gets_a_gradient(name: str, data_shape: tuple[int, ...], activation: str) -> None:
+    if name == "recurrent" and data_shape[0] == 1:
+        pytest.skip("one step has nothing to recall")
     size = size_of(data_shape)
     encoder = of(name).encoder(data_shape, 4, hidden=(7,), activation=activation, context=2)
     decoder = of(name).decoder(4, data_shape, size, hidden=(7,), activation=activation)

@@ -26,11 +26,14 @@ class GuideFamily(nn.Module, ABC):
         has_density: whether it has a density in z, so that the model has a likelihood to estimate.
         mixes: whether it can be the component of a mixture, as a VampPrior wants it: a density at a price that K
             components times N values can pay.
+        pointwise: name of the nonlinearity that makes the code of the first latent_dim outputs; None where it is made
+            otherwise.
     """
 
     num_outputs: int
     has_density: ClassVar[bool]
     mixes: ClassVar[bool] = False
+    pointwise: str | None = None
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()

@@ -22,6 +22,7 @@ class DiagonalNormal(GuideFamily):
         torch.Size([5])
     """
 
+    pointwise = "linear"
     has_density = True
     mixes = True
 

@@ -35,6 +35,7 @@ class FullNormal(GuideFamily):
                 [0.9394, 1.8790]])
     """
 
+    pointwise = "linear"
     has_density = True
     mixes = True
     positions: Tensor

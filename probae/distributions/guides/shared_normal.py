@@ -25,6 +25,7 @@ class SharedNormal(GuideFamily):
         tensor([1., 1.], grad_fn=...)
     """
 
+    pointwise = "linear"
     has_density = True
     mixes = True
 

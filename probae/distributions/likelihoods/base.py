@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
 from probae.checks import positive_int
+from probae.errors import ArgumentError
 
 
 class Likelihood(nn.Module, ABC):
@@ -43,6 +45,37 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def outputs_for(self, mean: Tensor) -> Tensor:
         """The outputs, (num_outputs,), whose distribution has the mean (D,): where an output bias should start."""
+
+    def observed(self, outputs: Tensor, mask: Tensor) -> dist.TorchDistribution:
+        """The distribution of those dimensions of x that a mask (..., D) shows; the others count for nothing.
+
+        Raises:
+            ArgumentError: names `mask`, if the dimensions have no likelihood of their own.
+        """
+        whole = self.distribution(outputs)
+        if not isinstance(whole, dist.Independent) or whole.base_dist.event_shape:
+            raise ArgumentError("mask", "None where dimensions have no likelihood of their own", "a mask")
+        return whole.base_dist.mask(mask).to_event(1)
+
+    def log_prob_each(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """log p(x_d given z) of each dimension, (..., D), whose sum is log p(x given z).
+
+        Raises:
+            ArgumentError: names `likelihood`, if the dimensions have none of their own.
+        """
+        whole = self.distribution(outputs)
+        if not isinstance(whole, dist.Independent) or whole.base_dist.event_shape:
+            wanted = "one that is a product over the dimensions of x, to say which are strange"
+            raise ArgumentError("likelihood", wanted, type(self).__name__)
+        return whole.base_dist.log_prob(x)
+
+    def check_mask(self, argument: str, mask: Tensor) -> None:
+        """Refuse masks (N, D) that make no sense of this likelihood, with an ArgumentError that names `argument`."""
+        return None
+
+    def placeholder(self, x: Tensor) -> Tensor:
+        """A value in the support for each dimension of examples (N, D), to stand where nothing is observed."""
+        return torch.zeros_like(x)
 
     def prepare(self, x: Tensor) -> None:
         """Set what should be known of the training data (N, D) before the first step; what is trained stays."""

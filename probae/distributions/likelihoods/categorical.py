@@ -47,6 +47,18 @@ class Categorical(Likelihood):
     def distribution(self, outputs: Tensor) -> dist.TorchDistribution:
         return OneHotUnits(outputs, self.categories)
 
+    def observed(self, outputs: Tensor, mask: Tensor) -> dist.TorchDistribution:
+        return OneHotUnits(outputs, self.categories, observed=mask[..., :: self.categories])
+
+    def check_mask(self, argument: str, mask: Tensor) -> None:
+        units = mask.unflatten(-1, (-1, self.categories))
+        if not bool((units.all(-1) | ~units.any(-1)).all()):
+            wanted = f"all {self.categories} values of a unit observed, or none of them"
+            raise ArgumentError(argument, wanted, "a unit that is observed in part")
+
+    def placeholder(self, x: Tensor) -> Tensor:
+        return (torch.arange(x.shape[-1], device=x.device) % self.categories == 0).to(x.dtype).expand_as(x)
+
     def mean(self, outputs: Tensor) -> Tensor:
         return OneHotUnits(outputs, self.categories, validate_args=False).mean
 

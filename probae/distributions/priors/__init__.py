@@ -3,6 +3,7 @@
 from probae.distributions.priors.base import Posterior, Prior
 from probae.distributions.priors.flat import Flat
 from probae.distributions.priors.flow import FlowPrior
+from probae.distributions.priors.kernel import KernelDensity
 from probae.distributions.priors.laplace import Laplace
 from probae.distributions.priors.mixture import MixtureOfNormals
 from probae.distributions.priors.standard_normal import StandardNormal
@@ -15,12 +16,14 @@ PRIORS: dict[str, type[Prior]] = {
     "mixture": MixtureOfNormals,
     "vamp": VampPrior,
     "flow": FlowPrior,
+    "kernel": KernelDensity,
 }
 
 __all__ = [
     "PRIORS",
     "Flat",
     "FlowPrior",
+    "KernelDensity",
     "Laplace",
     "MixtureOfNormals",
     "Posterior",

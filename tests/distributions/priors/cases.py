@@ -23,6 +23,7 @@ CASES: dict[str, Any] = {
     "vamp": {"name": "vamp", "num_components": 7},
     "flow": {"name": "flow", "transforms": 2, "hidden": 8},
     "coupling": {"name": "flow", "transforms": 2, "hidden": [8, 8], "conditioner": "coupling"},
+    "kernel": {"name": "kernel", "points": 9, "scale": 0.4},
 }
 
 
@@ -63,5 +64,3 @@ def encoder(family: Callable[[int], GuideFamily] = DiagonalNormal, dim: int = 2)
 def distribution(prior: Prior, posterior: Encoder | None = None) -> dist.TorchDistribution:
     """The prior's distribution, with a posterior where it needs one."""
     return prior.distribution(posterior or encoder(dim=prior.latent_dim) if prior.uses_posterior else None)
-
-

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from probae.distributions.priors import FlowPrior, Laplace, MixtureOfNormals, StandardNormal
+from probae.distributions.priors import FlowPrior, KernelDensity, Laplace, MixtureOfNormals, StandardNormal
 
 z = torch.linspace(-3, 3, 40).reshape(20, 2)
 
@@ -19,6 +19,14 @@ def test_the_standard_normal_and_laplace() -> None:
     torch.testing.assert_close(StandardNormal(2).distribution().log_prob(z), standard())
     laplace = (-0.8 * z.abs() + math.log(0.8 / 2)).sum(-1)
     torch.testing.assert_close(Laplace(2, rate=0.8).distribution().log_prob(z), laplace)
+
+
+def test_a_kernel_density_is_the_mean_of_normals_around_its_own_copy_of_the_points() -> None:
+    points = torch.tensor([[0.0, 1.0], [2.0, -1.0], [2.0, 0.0]], dtype=torch.float64)
+    p = KernelDensity(2, points, scale=0.3).distribution()
+    each = torch.distributions.Normal(points.float()[:, None], 0.3).log_prob(z).sum(-1)
+    points += 1.0
+    torch.testing.assert_close(p.log_prob(z), each.logsumexp(0) - math.log(3))
 
 
 def test_a_flow_starts_as_the_standard_normal() -> None:

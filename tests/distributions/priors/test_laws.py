@@ -119,7 +119,8 @@ def test_configuration_and_state_rebuild_it(name: str) -> None:
     assert (type(twin), twin.config, twin.latent_dim) == (type(prior), config, 2)
     z = torch.randn(9, 2, dtype=torch.float64)
     assert torch.equal(distribution(twin).log_prob(z), distribution(prior).log_prob(z))
-    assert bool(prior.state_dict()) == bool(list(prior.parameters())), "what is configuration is no state"
+    kept = bool(list(prior.parameters())) or name == "kernel"  # whose points are data
+    assert bool(prior.state_dict()) == kept, "what is configuration is no state"
 
 
 @every
@@ -193,6 +194,10 @@ def test_a_nan_is_refused_in_validated_runs(name: str) -> None:
         ("flow", {"hidden": ()}, "hidden"),
         ("flow", {"hidden": (8, 0)}, "hidden"),
         ("flow", {"conditioner": "couplings"}, "conditioner"),
+        ("kernel", {"points": 0}, "points"),
+        ("kernel", {"points": torch.zeros(5, 3)}, "points"),
+        ("kernel", {"points": torch.full((5, 2), math.nan)}, "points"),
+        ("kernel", {"points": 5, "scale": 0.0}, "scale"),
     ],
 )
 def test_arguments_are_checked(name: str, settings: dict[str, Any], argument: str) -> None:
