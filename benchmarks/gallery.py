@@ -4,7 +4,10 @@
   prior.
 - melodies: 16 notes of 8, one-hot: categorical likelihood, 16 latents; the exact log p(x) is known.
 - two_moons: points in the plane: Normal likelihood, 2 latents, flow prior; the exact log p(x) is known.
+- tones: spectrograms of notes, 64 bins x 32 frames: Normal likelihood of a learned scale, 32 latents.
 - digits: 8 x 8 bits with few labels: a tenth of the training labels known, the others inferred.
+- restoration: the lower half of digits and two of the three channels of shapes, filled in by a VAE of each, 100
+  steps of each chain; the error of the mean of five chains beside that of the training means.
 
 Protocol: 5,000 training examples (digits: 1,197), Adam down a cosine, the best epoch by the validation ELBO; the test
 log p(x) by importance sampling from the guide, K samples an example. One seed. Pictures go to docs/pictures. Run as
@@ -24,9 +27,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from sklearn.linear_model import Ridge
 
 import probae as pb
 from benchmarks.common import RESULTS, write_results
+from probae.data.tones import FACTORS
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
@@ -99,8 +104,62 @@ def digits(effort: float) -> tuple[Any, dict[str, Any]]:
     return figure, {**results, "labels_known": 120, "test_accuracy": float(accuracy)}
 
 
+def tones(effort: float) -> tuple[Any, dict[str, Any]]:
+    """Notes, imagined notes and the map of instruments; what a linear classifier and clusters make of the codes."""
+    data = pb.data.load("tones")
+    scale = {"name": "normal", "learned": True}
+    vae = pb.VAE((1, 64, 32), 32, (512, 256), scale, activation="silu")
+    run = vae.fit(data.train, valid=data.valid, **_settings(60, effort))
+    labels: Any = data.test.labels
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.6), layout="constrained", width_ratios=(1, 1, 1.3))
+    each = torch.cat([data.test.tensor[labels == kind][:5] for kind in range(5)])
+    pb.plots.spectrograms(each, (64, 32), cols=5, ax=axes[0]).set_title("data, a row an instrument", loc="left")
+    means = vae.sample(25, mean=True)
+    pb.plots.spectrograms(means, (64, 32), cols=5, ax=axes[1]).set_title("drawn from the model (means)", loc="left")
+    pb.plots.latent_scatter(vae.embed(data.test), labels, ax=axes[2]).set_title("codes of test notes", loc="left")
+    probe = pb.applications.linear_probe(vae, data.train, data.test)
+    found = pb.applications.clusters(vae, data.test, 5)
+    results = _results(run, vae.log_likelihood(data.test[:300], num_samples=200), data.test)
+    more = {"probe": probe.accuracy, "probe_stderr": probe.stderr, "probe_raw": probe.raw_accuracy}
+    return figure, {**results, **more, "adjusted_rand": found.adjusted_rand, "explained": _explained(vae, data)}
+
+
+def _explained(vae: Any, data: pb.data.Splits) -> dict[str, float]:
+    """The share of each factor's variance that ridge regression on the codes explains, on the test set."""
+    codes = [vae.embed(part).numpy() for part in (data.train, data.test)]
+    known, new = (part.factors.numpy() for part in (data.train, data.test) if part.factors is not None)
+    fits = [Ridge().fit(codes[0], known[:, i]).score(codes[1], new[:, i]) for i in range(len(FACTORS))]
+    return dict(zip(FACTORS, fits, strict=True))
+
+
+def restoration(effort: float) -> tuple[Any, dict[str, Any]]:
+    """The lower half of digits and the colours of landscapes, hidden and filled in."""
+    bits, colours = pb.data.load("digits", binarize="dynamic"), pb.data.load("shapes")
+    digit = pb.VAE((8, 8), 16, (128, 128))
+    run = digit.fit(bits.train, valid=bits.valid, **_settings(200, effort))
+    scale = {"name": "normal", "scale": 0.1, "learned": True}
+    scene = pb.VAE((3, 16, 16), 16, 256, scale, network="conv", activation="silu")
+    scene.fit(colours.train, valid=colours.valid, **_settings(25, effort))
+    upper, red = torch.arange(64) < 32, torch.arange(768) < 256
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
+    results: dict[str, Any] = {"epochs": run.epochs, "seconds": run.seconds}
+    for ax, name, model, data, mask in (
+        (axes[0], "digits", digit, bits, upper),
+        (axes[1], "shapes", scene, colours, red),
+    ):
+        x = data.test.tensor[:40]
+        chains = model.inpaint(x.repeat(5, 1), mask, steps=100, mean=True).reshape(5, *x.shape)
+        pb.plots.restorations(x[:16], mask, chains[0, :16].clamp(0, 1), model.data_shape, cols=8, ax=ax)
+        for kind, guess in (("filled", chains.mean(0)), ("means", data.train.tensor.mean(0))):
+            results[f"{name}_{kind}_rmse"] = float((guess - x)[:, ~mask].square().mean().sqrt())
+    axes[0].set_title("the lower half of digits", loc="left")
+    axes[1].set_title("green and blue, given red", loc="left")
+    return figure, results
+
+
 KINDS: dict[str, Callable[[float], tuple[Any, dict[str, Any]]]] = {
-    "shapes": shapes, "melodies": melodies, "two_moons": two_moons, "digits": digits,
+    "shapes": shapes, "melodies": melodies, "two_moons": two_moons, "tones": tones, "digits": digits,
+    "restoration": restoration,
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The API reference, from the code: a page for each room of the library and for each model, and the names to link to.
 
-Public are the names of `pb.__all__`, of `pb.data`, `pb.plots` and `pb.errors`, the classes that make up distributions,
-the networks, and the abstract bases of all these.
+Public are the names of `pb.__all__`, of `pb.applications`, `pb.data`, `pb.plots`, `pb.sklearn` and `pb.errors`, the
+classes that make up distributions, the networks, and the abstract bases of all these.
 """
 
 import importlib
@@ -29,7 +29,9 @@ ROOMS = {
     "data": "Data",
     "distributions": "Distributions",
     "networks": "Networks",
+    "applications": "Applications",
     "plots": "Pictures",
+    "sklearn": "In scikit-learn",
     "errors": "Errors",
 }
 """Their titles, in the order of the sidebar; a room that is missing here comes last, under its own name."""
@@ -71,7 +73,7 @@ def parts(package):
 def public():
     """Everything that is documented, by the name that a user writes, `probae.` first."""
     found = {f"probae.{name}": getattr(pb, name) for name in pb.__all__ if not inspect.ismodule(getattr(pb, name))}
-    for namespace in (pb.data, pb.plots):
+    for namespace in (pb.applications, pb.data, pb.plots, pb.sklearn):
         found |= {f"{namespace.__name__}.{name}": getattr(namespace, name) for name in namespace.__all__}
     kinds = {name: kind for name, kind in vars(pb.errors).items() if isinstance(kind, type)}
     found |= {f"probae.errors.{name}": kind for name, kind in kinds.items() if issubclass(kind, ProbaeError)}
@@ -192,7 +194,7 @@ def _reference(name, thing):
 def _shown(name):
     """As a user writes it, or what tells it apart on the page of its room."""
     namespace, _, last = name.removeprefix("probae.").rpartition(".")
-    if not namespace or namespace in ("data", "plots", "errors"):
+    if not namespace or namespace in ("applications", "data", "plots", "sklearn", "errors"):
         return name.replace("probae.", "pb.", 1)
     return f"{namespace.partition('.')[2]}.{last}".lstrip(".") if namespace.startswith("distributions") else last
 

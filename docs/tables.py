@@ -6,12 +6,14 @@ its constructor; what it has there already, from the smallest model that the con
 
 import inspect
 import itertools
+import json
 from pathlib import Path
 
 import probae as pb
 from docs.docstrings import markdown, section, summary
 from docs.grammar import grammar_table, sentence_of
 from docs.reference import models, modules, public
+from docs.uses import uses_table
 from probae.data.load import SOURCES
 from probae.inference.negative_phases import NegativePhase
 from probae.inference.objective import Objective
@@ -60,8 +62,44 @@ def class_table(base):
     return table(["name", "what it is"], [[link(name, kind), sentence(kind)] for name, kind in kinds.items()])
 
 
+def anomaly_table():
+    """What `benchmarks/anomalies.py` measured: AUROC by model and by the class held out."""
+    path = Path(__file__).parents[1] / "benchmarks" / "results" / "anomalies.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["results"]["models"]
+    digits = list(next(iter(found.values()))["auroc"])
+    rows = [[name, *(f"{r['auroc'][d]:.3f}" for d in digits), f"{r['mean']:.3f}"] for name, r in found.items()]
+    return table(["model", *digits, "mean"], rows)
+
+
+def hashing_table():
+    """What `benchmarks/hashing.py` measured: precision at k, and what rounding costs; means over the seeds."""
+    path = Path(__file__).parents[1] / "benchmarks" / "results" / "hashing.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["results"]["codes"]
+    rows = [[name, *_precisions(several), *_rounding(several)] for name, several in found.items()]
+    right = ["right at 1", "at 10", "at 100"]
+    return table(["32 bits", *right, "among the 100 nearest", "saturated", "squared error", "from the bits"], rows)
+
+
+def _precisions(runs):
+    by_label = [_mean(run["by_label"][k]["value"] for run in runs) for k in ("1", "10", "100")]
+    near = _mean(run["by_exact_neighbours"]["100"]["value"] for run in runs)
+    return [f"{value:.3f}" for value in (*by_label, near)]
+
+
+def _rounding(runs):
+    shown = {"saturated": "{:.0%}", "error_from_codes": "{:.1f}", "error_from_bits": "{:.1f}"}
+    return [form.format(_mean(r[key] for r in runs)) if key in runs[0] else "–" for key, form in shown.items()]
+
+
+def _mean(values):
+    values = list(values)
+    return sum(values) / len(values)
+
+
 TABLES = {
+    "anomalies": anomaly_table,
     "grammar": grammar_table,
+    "hashing": hashing_table,
     "models": model_table,
     "places": place_table,
     "likelihoods": lambda: named_table("LIKELIHOODS"),
@@ -70,6 +108,7 @@ TABLES = {
     "networks": lambda: named_table("NETWORKS"),
     "corruptions": lambda: named_table("CORRUPTIONS"),
     "data": data_table,
+    "uses": uses_table,
     "objectives": lambda: class_table(Objective),
     "phases": lambda: class_table(NegativePhase),
 }
@@ -137,7 +176,11 @@ def likelihood_of(kind):
         return "-F(x) - log Z, with log Z exact or annealed"
     if issubclass(kind, LatentModel) and "log_likelihood" not in vars(kind):
         model = smallest(kind)
-        return "importance sampling" if model.family.has_density and model.prior.proper else "none: deterministic"
+        if model.family.has_density and model.prior.proper:
+            return "importance sampling"
+        offered = accepted(kind, "guide") if "guide" in inspect.signature(kind).parameters else []
+        stochastic = any(named("GUIDES")[name].has_density for name in offered)
+        return "importance sampling, where the guide has a density" if stochastic else "none: deterministic"
     return sentence(kind.log_likelihood)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import probae as pb
-from benchmarks import bars, endurance, precision, random_bits, scaling, throughput
+from benchmarks import anomalies, applications, bars, endurance, precision, random_bits, scaling, throughput
 from benchmarks.bars import Bar
 from benchmarks.common import Timing
 from benchmarks.endurance import is_flat
@@ -141,7 +141,7 @@ def test_memory_is_flat_or_grows() -> None:
     assert not is_flat({2000: 100 * mib, 6000: 150 * mib, 10_000: 100 * mib})
 
 
-@pytest.mark.parametrize("benchmark", [endurance, precision, random_bits, scaling, throughput])
+@pytest.mark.parametrize("benchmark", [anomalies, applications, endurance, precision, random_bits, scaling, throughput])
 def test_help_says_what_is_measured(
     benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from probae.data.mnist import fashion_mnist, mnist
 from probae.data.omniglot import omniglot
 from probae.data.shapes import shapes
 from probae.data.splits import Splits
+from probae.data.tones import tones
 from probae.errors import ArgumentError
 
 SOURCES: dict[str, Callable[..., Splits]] = {
@@ -38,10 +39,14 @@ SOURCES: dict[str, Callable[..., Splits]] = {
     "shapes": shapes,
     "spirals": toys2d.spirals,
     "swiss_roll": toys2d.swiss_roll,
+    "tones": tones,
     "two_moons": toys2d.two_moons,
 }
 GREY = {"digits", "fashion_mnist", "mnist", "omniglot"}
-OTHERS = {"bars_and_stripes": "bits already", "cifar10": "in colour", "melodies": "one-hot", "shapes": "in colour"}
+OTHERS = {
+    "bars_and_stripes": "bits already", "cifar10": "in colour", "melodies": "one-hot", "shapes": "in colour",
+    "tones": "loudness in decibels",
+}  # fmt: skip
 BINARIZATIONS = ("none", "threshold", "stochastic", "dynamic")
 
 
@@ -61,6 +66,7 @@ def load(
     "omniglot"          17,352 / 1,928 / 13,180   (1, 28, 28)   characters of 50 alphabets; labels
     "cifar10"           45,000 / 5,000 / 10,000   (3, 32, 32)   colour photographs; labels
     "shapes"            5,000 / 1,000 / 1,000     (3, 16, 16)   landscapes in colour; labels, factors
+    "tones"             5,000 / 1,000 / 1,000     (1, 64, 32)   notes as spectrograms; labels, factors
     "melodies"          5,000 / 1,000 / 1,000     (16, 8)       one-hot notes; labels, log p; lengths if asked for
     "bars_and_stripes"  30 / 30 / 30              (1, 4, 4)     each pattern of 4 x 4 bits, in each split; log p
     "two_moons"         5,000 / 1,000 / 1,000     (2,)          points in the plane; labels, log p

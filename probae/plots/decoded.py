@@ -100,6 +100,49 @@ def traversals(
     return ax
 
 
+def interpolations(
+    decode: Decode,
+    start: Tensor,
+    end: Tensor,
+    data_shape: int | tuple[int, ...] | None = None,
+    *,
+    steps: int = 9,
+    limits: tuple[float, float] = (0.0, 1.0),
+    padding: float = 0.07,
+    ax: Axes | None = None,
+) -> Axes:
+    """A row for each pair of codes, which runs along the straight line from one to the other.
+
+        row i, column j:    the mean of p(x given z = (1 - t) start[i] + t end[i]),  t = j / (steps - 1)
+
+    Args:
+        decode: `vae.decode`, or any function of (M, L) codes.
+        start, end: (N, L), the codes to go between, such as `vae.embed(x)`.
+        data_shape: (H, W) or (C, H, W); may be left out for shaped images and for D = H * H.
+        steps: images in a row, those of both ends included.
+        limits: the values that are black and white; those beyond are drawn as these.
+        padding: width of the gaps, as a share of an image's width.
+        ax: where to draw; None makes a new figure.
+
+    Raises:
+        ArgumentError, DataError: name the argument.
+
+    Example:
+        >>> import probae as pb, torch
+        >>> vae = pb.VAE((8, 8), latent_dim=4, hidden=16)
+        >>> ax = pb.plots.interpolations(vae.decode, torch.randn(5, 4), torch.randn(5, 4), (8, 8))
+    """
+    start = _codes("start", start)
+    end = _codes("end", end, rows=len(start), length=start.shape[1]).to(start)
+    steps = checks.positive_int("steps", steps, minimum=2)
+    share = torch.linspace(0, 1, steps).to(start)[:, None]
+    z = start[:, None] * (1 - share) + end[:, None] * share
+    images = _images(decode, z.flatten(0, 1), data_shape, limits)
+    image = tile(images, steps, gap_width(images, padding))
+    ax = axes_or_new(ax, *figure_size(image, steps, lines=1))
+    return picture(ax, paint(image, images.shape[1]), "from one code to another, in equal steps")
+
+
 def manifold(
     decode: Decode,
     data_shape: int | tuple[int, ...] | None = None,
@@ -181,7 +224,7 @@ def _codes(argument: str, z: Any, *, rows: int | None = None, length: int | None
     if not fits:
         wanted = f"a tensor of shape ({'N' if rows is None else rows}, {'L' if length is None else length})"
         got = f"shape {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
-        raise DataError(argument, "a tensor of shape (L,)" if rows else wanted, got)
+        raise DataError(argument, "a tensor of shape (L,)" if rows == 1 and argument == "z" else wanted, got)
     return checks.examples(argument, z, (z.shape[1],)).detach()
 
 

@@ -59,7 +59,7 @@ def density(
         'lines enclose 50%, 90% and 99%'
     """
     points = None if x is None else plane_points("x", x)
-    box = _box(points, limits)
+    box = given_or_around(points, limits)
     steps = checks.positive_int("steps", steps, minimum=2)
     across, up, mass = masses("log_prob", log_prob, box, steps, like=x)
     ax = tidy(axes_or_new(ax, 4.6, 4.4))
@@ -91,6 +91,22 @@ def around(points: Tensor, margin: float) -> Box:
     reach = (0.5 + margin) * max(float((high - low).max()), 1e-6)
     across, up = ((low + high) / 2).tolist()
     return (across - reach, across + reach), (up - reach, up + reach)
+
+
+def given_or_around(points: Tensor | None, limits: Any) -> Box:
+    """The limits of a picture, checked; a square that holds the points, where none are given."""
+    if limits is None:
+        if points is None:
+            raise ArgumentError("limits", "((left, right), (bottom, top)), where no x is given", None)
+        return around(points, 0.08)
+    try:
+        (left, right), (bottom, top) = limits
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("limits", "((left, right), (bottom, top))", repr(limits)) from error
+    left, right, bottom, top = (checks.real("limits", value) for value in (left, right, bottom, top))
+    if left >= right or bottom >= top:
+        raise ArgumentError("limits", "left below right and bottom below top", repr(limits))
+    return (left, right), (bottom, top)
 
 
 def masses(
@@ -142,18 +158,3 @@ def _extent(across: Tensor, up: Tensor) -> tuple[float, float, float, float]:
     """Of an image whose pixels have their centres on the grid."""
     wide, high = float(across[1] - across[0]) / 2, float(up[1] - up[0]) / 2
     return float(across[0]) - wide, float(across[-1]) + wide, float(up[0]) - high, float(up[-1]) + high
-
-
-def _box(points: Tensor | None, limits: Any) -> Box:
-    if limits is None:
-        if points is None:
-            raise ArgumentError("limits", "((left, right), (bottom, top)), where no x is given", None)
-        return around(points, 0.08)
-    try:
-        (left, right), (bottom, top) = limits
-    except (TypeError, ValueError) as error:
-        raise ArgumentError("limits", "((left, right), (bottom, top))", repr(limits)) from error
-    left, right, bottom, top = (checks.real("limits", value) for value in (left, right, bottom, top))
-    if left >= right or bottom >= top:
-        raise ArgumentError("limits", "left below right and bottom below top", repr(limits))
-    return (left, right), (bottom, top)

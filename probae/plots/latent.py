@@ -59,21 +59,22 @@ def latent_scatter(
     return note(ax, ", ".join(remarks))
 
 
-def plane(codes: Tensor) -> tuple[Tensor, tuple[str, str]]:
-    """(N, L) codes as (N, 2), and the names of the two axes.
+def plane(codes: Tensor, like: Tensor | None = None) -> tuple[Tensor, tuple[str, str]]:
+    """(..., L) codes as (..., 2), and the names of the two axes: the plane in which `like`, or they, (N, L), vary most.
 
     The principal components are eigenvectors of the covariance, the largest entry of each positive: the same codes give
     the same picture.
     """
-    if codes.shape[1] == 2:
+    if codes.shape[-1] == 2:
         return codes, ("first latent dimension", "second latent dimension")
-    centred = codes - codes.mean(0)
+    like = codes if like is None else like
+    centred = like - like.mean(0)
     variances, directions = torch.linalg.eigh(centred.T @ centred)
     variances, directions = variances.flip(0), directions.flip(1)[:, :2]
     largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
     shares = (variances[:2] / variances.sum().clamp_min(1e-300)).tolist()
     first, second = (f"{share:.0%} of the variance" for share in shares)
-    return centred @ (directions * largest.sign()), (
+    return (codes - like.mean(0)) @ (directions * largest.sign()), (
         f"first principal component ({first})",
         f"second principal component ({second})",
     )

@@ -10,7 +10,7 @@ from torch.distributions.transforms import TanhTransform
 
 import probae as pb
 from probae.errors import ArgumentError
-from probae.plots import manifold, traversals
+from probae.plots import interpolations, manifold, traversals
 from probae.plots.style import COLOURS
 
 WIDTH = 28  # in which images are drawn, so that those of 28 x 28 are drawn as they are
@@ -159,3 +159,26 @@ def test_errors_of_a_manifold_name_the_argument() -> None:
         with pytest.raises(ArgumentError) as error:
             manifold(decode, **options)
         assert error.value.argument in options
+
+
+def test_interpolations_go_straight_from_one_code_to_the_other() -> None:
+    start, end = torch.tensor([[0.0, 1.0], [-2.0, 3.0]]), torch.tensor([[1.0, -1.0], [2.0, 3.0]])
+    found = codes_in(interpolations(decode, start, end, steps=5, padding=0.1), 2, 5, 2, gap=3, space=3)
+    for row in range(2):
+        wanted = [start[row] + (end[row] - start[row]) * step / 4 for step in range(5)]
+        np.testing.assert_allclose(found[row], torch.stack(wanted), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "name"),
+    [
+        (torch.zeros(2), torch.zeros(2), "start"),
+        (torch.zeros(2, 3), torch.zeros(3, 3), "end"),
+        (torch.zeros(2, 3), torch.zeros(2, 4), "end"),
+        (torch.zeros(2, 3), torch.full((2, 3), torch.nan), "end"),
+    ],
+)
+def test_ends_that_do_not_fit_are_named(start: Tensor, end: Tensor, name: str) -> None:
+    with pytest.raises(ArgumentError) as raised:
+        interpolations(decode, start, end)
+    assert raised.value.argument == name
