@@ -11,7 +11,7 @@ from torch import Tensor
 from probae import checks
 from probae.errors import ArgumentError
 from probae.plots.density import Box, given_or_around, plane_points
-from probae.plots.style import COLOURS, area, axes_or_new, note, tidy
+from probae.plots.style import COLOURS, GREY, area, axes_or_new, inches, tidy, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def vector_field(
         limits: ((left, right), (bottom, top)); by default a square that holds `x`, with a margin.
         steps: arrows along the longer side.
         scale: the length of an arrow for a vector of length one: 1 draws each to where it leads. By default the longest
-            reaches over one step of the grid. The remark above the picture says what it is; of pictures that are to be
+            reaches over one step of the grid. The remark below the picture says what it is; of pictures that are to be
             compared, all need the same.
         ax: where to draw, also on top of `pb.plots.density`; None makes a new figure.
 
@@ -53,7 +53,7 @@ def vector_field(
     Example:
         >>> import probae as pb, torch
         >>> ax = pb.plots.vector_field(lambda x: -x, torch.randn(300, 2), scale=0.25)
-        >>> ax.get_title(loc="right").partition(",")[0]
+        >>> ax.get_xlabel().partition(",")[0]
         'lengths times 0.25'
     """
     points = None if x is None else plane_points("x", x)
@@ -75,7 +75,9 @@ def vector_field(
     ax.quiver(*starts.T.numpy(), *vectors.T.numpy(), width=0.07 / steps, minlength=0.5, **looks)
     ax.grid(visible=False)
     ax.set(xlim=box[0], ylim=box[1], aspect="equal")
-    return note(ax, f"lengths times {_short(scale)}, longest vector {_short(longest)}")
+    remark = f"lengths times {_short(scale)}, longest vector {_short(longest)}"
+    ax.set_xlabel(wrapped(remark, inches(ax)[0]), fontsize="small", color=GREY)
+    return ax
 
 
 def _centres(low: float, high: float, step: float) -> Tensor:

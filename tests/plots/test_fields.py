@@ -49,9 +49,9 @@ def test_the_longest_reaches_over_a_step_unless_told_otherwise() -> None:
     ax = vector_field(swirl, limits=LIMITS, steps=8)
     longest = vectors(ax).norm(dim=1).max().item()
     assert longest / arrows(ax).scale == pytest.approx(1.0)  # a step of this grid; Quiver divides by its scale
-    assert ax.get_title(loc="right").endswith(f"longest vector {longest:.2g}")
+    assert ax.get_xlabel().endswith(f"longest vector {longest:.2g}")
     assert arrows(vector_field(swirl, limits=LIMITS, scale=0.25)).scale == 4.0
-    large = vector_field(lambda x: torch.full_like(x, 1414.0), limits=LIMITS, scale=1e-3).get_title(loc="right")
+    large = vector_field(lambda x: torch.full_like(x, 1414.0), limits=LIMITS, scale=1e-3).get_xlabel()
     assert large == "lengths times 0.001, longest vector 2000"
     assert arrows(vector_field(torch.zeros_like, limits=LIMITS)).scale == 1.0
 
@@ -81,6 +81,7 @@ def test_it_draws_on_top_of_a_density() -> None:
     assert vector_field(swirl, limits=LIMITS, ax=ax) is ax
     assert arrows(ax).get_zorder() > max(below)
     assert len(ax.images) == 1
+    assert ax.get_title(loc="right").startswith("lines enclose")
 
 
 def test_the_score_of_a_denoising_autoencoder_is_a_field() -> None:
