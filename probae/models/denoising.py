@@ -50,7 +50,9 @@ class DenoisingAutoencoder(LatentModel):
         emphasis: weights in the loss of the dimensions that were changed and of those that were not; (1, 1) weighs all
             alike, (1, 0) asks for nothing but what was spoiled.
         walkback: in training, spoil not x itself but where the model's own chain is after k steps from it, k drawn for
-            each example from 0 to this: what the chain makes up, far from the data, is taught to lead back.
+            each example from 0 to this: what the chain makes up, far from the data, is taught to lead back. What is
+            learned is then no longer the best reconstruction, so that `score` is biased; beside a likelihood of learned
+            scale the chain may run away.
         nonlinearity: of the code: "linear", "relu" or "sigmoid".
         network: "mlp", "conv" for images, "recurrent" for sequences, or a configuration.
         encoder: your own module, (N, D) -> (N, latent_dim).
