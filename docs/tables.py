@@ -107,6 +107,7 @@ TABLES = {
     "guides": lambda: named_table("GUIDES"),
     "networks": lambda: named_table("NETWORKS"),
     "corruptions": lambda: named_table("CORRUPTIONS"),
+    "units": lambda: named_table("VISIBLE_UNITS"),
     "data": data_table,
     "uses": uses_table,
     "objectives": lambda: class_table(Objective),

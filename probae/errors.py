@@ -55,6 +55,10 @@ class UnnormalizedError(ProbaeError, RuntimeError):
     """An energy model was asked for a log-probability without a current estimate of log Z."""
 
 
+class InfinitePartitionError(ProbaeError, ArithmeticError):
+    """A Boltzmann machine's Z is infinite, or cannot be shown to be finite, so that it has no distribution."""
+
+
 class SiteError(ProbaeError, ValueError):
     """The sample sites of model and guide do not fit each other or the objective."""
 

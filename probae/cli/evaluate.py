@@ -24,7 +24,7 @@ from probae.evaluation.log_likelihood import log_likelihood
 from probae.models.saving import load
 
 _ESTIMATORS = (log_likelihood, ais_log_partition)
-_GIVEN = ("model", "guide", "data", "machine", "base_rates", "protocol", "vectorize", "method")
+_GIVEN = ("model", "guide", "data", "machine", "base_rates", "protocol", "vectorize", "method", "length")
 _FIELDS = (
     "value", "quantity", "direction", "stderr", "stderr_data", "ess", "khat", "lower", "upper", "reliable", "reason",
 )  # fmt: skip

@@ -1,114 +1,137 @@
-"""Exact log Z by enumeration: all states of a machine's smaller side, in one pass of flat memory."""
+"""Exact log Z: all states of a machine's smaller discrete side in one pass of flat memory, or a closed form."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from probae import checks
+from probae.distributions.finite import gaussian_log_partition, is_gaussian
 from probae.errors import ArgumentError
 
 if TYPE_CHECKING:
     from probae.distributions.rbm import RestrictedBoltzmann
 
 MAX_UNITS = 20
-"""The largest number of units whose states are enumerated."""
+"""The largest number of bits whose states are enumerated unasked; other units as far as they have as many states."""
+
+LIMIT = 25
+"""The largest number of bits whose states are enumerated at all."""
 
 _CELLS = 2**18
 
 
-def binary_states(
-    num_units: int, start: int = 0, stop: int | None = None, *, device: torch.device | None = None
-) -> Tensor:
-    """The binary numbers from `start` to `stop` (by default all), one a row, lowest bit first, as float64.
+def num_states(machine: RestrictedBoltzmann) -> int | None:
+    """How many states have to be enumerated: those of the side that has fewer; None if neither has finitely many."""
+    return min((count for count in (machine.visible.num_states, machine.hidden.num_states) if count), default=None)
 
-    Shapes: (stop - start, num_units).
 
-    Example:
-        >>> binary_states(2)
-        tensor([[0., 0.],
-                [1., 0.],
-                [0., 1.],
-                [1., 1.]], dtype=torch.float64)
-    """
-    numbers = torch.arange(start, 2**num_units if stop is None else stop, device=device)
-    return (numbers.unsqueeze(-1).bitwise_right_shift(torch.arange(num_units, device=device)) & 1).double()
+def has_exact(machine: RestrictedBoltzmann, max_states: int = 2**MAX_UNITS) -> bool:
+    """Whether log Z takes no more states than that, or none, in closed form."""
+    count = num_states(machine)
+    return is_gaussian(machine) or (count is not None and count <= max_states)
 
 
 def check_enumerable(machine: RestrictedBoltzmann) -> int:
-    """The number of units on the machine's smaller side, if their states can be enumerated.
+    """The number of states of the machine's smaller side, if they can be enumerated.
 
     Raises:
-        ArgumentError: for more than `MAX_UNITS` units.
+        ArgumentError: if there are more than 2^LIMIT, or infinitely many.
     """
-    units = min(machine.weight.shape)
-    if units > MAX_UNITS:
-        got = f"{' x '.join(map(str, machine.weight.shape))} units"
+    count = num_states(machine)
+    if count is None or count > 2**LIMIT:
+        sides = (
+            f"{' x '.join(map(str, machine.weight.shape))} {_kind(machine.visible)} and {_kind(machine.hidden)} units"
+        )
+        wanted = f'a machine with at most 2^{LIMIT} states on one side, such as {LIMIT} bits, for "exact"'
         hint = 'Use method="ais" for log Z, and PCD() or CD() as the negative phase'
-        raise ArgumentError("method", f'a machine with at most {MAX_UNITS} units on one side for "exact"', got, hint)
-    return units
+        raise ArgumentError("method", wanted, sides, hint)
+    return count
 
 
-def exact_log_partition(machine: RestrictedBoltzmann, *, chunk_size: int | None = None) -> Tensor:
-    """The exact log Z of a machine, with its exact gradient.
+def exact_log_partition(
+    machine: RestrictedBoltzmann, *, length: Tensor | None = None, chunk_size: int | None = None
+) -> Tensor:
+    """The exact log Z of a machine, with its exact gradient; where all units are Gaussian, in closed form.
 
-    log Z = log sum_u exp(c'u + sum_j softplus(d_j + (u'M)_j)), u the states of the smaller side; its gradient is
-    E[v h'], E[v], E[h], gathered in the same pass so that no graph over the states is kept. Cannot be differentiated
-    twice.
+    log Z = log sum_u exp(-E(u) + C(input from u)), u the states of the smaller side and C the cumulant of the other;
+    its gradient is gathered in the same pass, so that no graph over the states is kept. Cannot be differentiated twice.
 
     Args:
-        machine: at most `MAX_UNITS` units on its smaller side.
+        machine: at most 2^25 states on its smaller side, or Gaussian units on both.
+        length: (L,) of documents, in words: log Z for each; only for counts.
         chunk_size: states at a time; by default as many as fit a processor's cache.
 
     Returns:
-        A scalar in nats, float64.
+        In nats, float64: a scalar, or (L,).
 
     Raises:
-        ArgumentError: if the smaller side has too many units, or `chunk_size` is not a positive integer.
+        ArgumentError: if the smaller side has too many states, or `chunk_size` is not a positive integer.
 
     Example:
         >>> from probae.distributions.rbm import RestrictedBoltzmann
         >>> exact_log_partition(RestrictedBoltzmann(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2)))
         tensor(3.4657, dtype=torch.float64)
     """
-    check_enumerable(machine)
-    near, far, weight = machine.visible_bias, machine.hidden_bias, machine.weight
-    if near.numel() > far.numel():
-        near, far, weight = far, near, weight.t()
-    value, moments = _enumerate(weight.detach(), near.detach(), far.detach(), chunk_size)
-    if not torch.is_grad_enabled():
-        return value
-    linear = (weight * moments.pairs).sum() + near @ moments.near + far @ moments.far
-    return value + (linear - linear.detach())
-
-
-class _Moments(NamedTuple):
-    """Sums over states, or expectations: of u_i w_j, of u and of w, u on the enumerated side, w on the other."""
-
-    pairs: Tensor
-    near: Tensor
-    far: Tensor
-
-
-@torch.no_grad()
-def _enumerate(weight: Tensor, near: Tensor, far: Tensor, chunk_size: int | None) -> tuple[Tensor, _Moments]:
-    dtype, (units, others) = weight.dtype, weight.shape
-    weight, near, far = weight.double(), near.double(), far.double()
+    if is_gaussian(machine):
+        return gaussian_log_partition(machine)
+    count = check_enumerable(machine)
+    by_visible = machine.visible.num_states == count
+    rows = 1 if length is None else len(length)
+    others = machine.weight.shape[1 if by_visible else 0] * rows
     size = max(1, _CELLS // others) if chunk_size is None else checks.positive_int("chunk_size", chunk_size)
-    peak, total = near.new_tensor(float("-inf")), near.new_zeros(())
-    sums = _Moments(torch.zeros_like(weight), torch.zeros_like(near), torch.zeros_like(far))
-    for start in range(0, 2**units, size):
-        states = binary_states(units, start, min(start + size, 2**units), device=weight.device)
-        inputs = torch.addmm(far, states, weight)
-        mean = inputs.sigmoid()
-        # softplus(x) = max(x, 0) - log sigmoid(|x|), from the sigmoid that the moments need anyway.
-        score = torch.addmv(inputs.relu_().sum(-1), states, near) - torch.maximum(mean, 1 - mean).log_().sum(-1)
-        top = torch.maximum(peak, score.max())
-        shrink, mass = (peak - top).exp(), (score - top).exp()
-        mean.mul_(mass.unsqueeze(-1))
-        new = _Moments(states.t() @ mean, mass @ states, mean.sum(0))
-        sums = _Moments(*(old * shrink + term for old, term in zip(sums, new, strict=True)))
-        peak, total = top, total * shrink + mass.sum()
-    return peak + total.log(), _Moments(*((term / total).to(dtype) for term in sums))
+    parameters = [machine.weight, machine.visible_bias, machine.hidden_bias]
+    scales = [*machine.visible.parameters(), *machine.hidden.parameters()]
+    wanted = torch.is_grad_enabled() and any(p.requires_grad for p in [*parameters, *scales])
+    leaves = [p.detach().double().requires_grad_(wanted) for p in parameters]
+    double, sums = machine.with_parameters(*leaves), _Sums(rows, [*leaves, *scales] if wanted else [], leaves[0])
+    for start in range(0, count, size):
+        numbers = torch.arange(start, min(start + size, count), device=machine.weight.device)
+        with torch.set_grad_enabled(wanted):
+            sums.add(_scores(double, numbers, by_visible, length).logsumexp(-1))
+    value = sums.value
+    if wanted:
+        linear = sum(
+            (g.to(p) * p).flatten(1).sum(1) for p, g in zip([*parameters, *scales], sums.gradients, strict=True)
+        )
+        value = value + (linear - linear.detach())  # type: ignore[union-attr]
+    return value.squeeze(0) if length is None else value
+
+
+class _Sums:
+    """The log of a sum, and its gradient, from logs of parts of it, (rows,)."""
+
+    def __init__(self, rows: int, sources: list[Tensor], like: Tensor) -> None:
+        self.sources = sources
+        self.value = like.new_full((rows,), -math.inf).detach()
+        self.gradients = [source.new_zeros(rows, *source.shape) for source in sources]
+
+    def add(self, part: Tensor) -> None:
+        total = torch.logaddexp(self.value, part.detach())
+        old, new = (self.value - total).exp(), (part.detach() - total).exp()
+        for row in range(len(part) if self.sources else 0):
+            terms = torch.autograd.grad(part[row], self.sources, retain_graph=row + 1 < len(part), allow_unused=True)
+            for gradient, term in zip(self.gradients, terms, strict=True):
+                gradient[row] *= old[row]
+                if term is not None:
+                    gradient[row] += term * new[row]
+        self.value = total
+
+
+def _scores(machine: RestrictedBoltzmann, numbers: Tensor, by_visible: bool, length: Tensor | None) -> Tensor:
+    """The log of the unnormalized probability of each state, the other side summed out: (rows, states)."""
+    if by_visible:
+        return -machine.free_energy(machine.visible.states(numbers)).unsqueeze(0)
+    h = machine.hidden.states(numbers)
+    own, words = -machine.hidden.energy(h, machine.hidden_bias), None
+    if length is not None:
+        words = length.double().unsqueeze(-1)
+        own = words * own
+    return own + machine.visible.cumulant(machine.visible_input(h), machine.visible_bias, words).reshape(-1, len(h))
+
+
+def _kind(units: object) -> str:
+    return type(units).__name__.removesuffix("Units")

@@ -1,4 +1,4 @@
-"""Annealed importance sampling: log Z of a Boltzmann machine, from independent bits by small steps."""
+"""Annealed importance sampling: log Z of a Boltzmann machine, from independent units by small steps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from tqdm import tqdm
 
 from probae import checks
 from probae.data.protocol import Protocol
-from probae.distributions.bits import random_bits
-from probae.distributions.rbm import RestrictedBoltzmann, softplus
+from probae.distributions.rbm import RestrictedBoltzmann
+from probae.distributions.tempered import Tempered
 from probae.errors import ArgumentError
 from probae.evaluation.estimate import Estimate
-
-SMALLEST_RATE = 1e-3
-"""Base rates stay this far from 0 and 1, so that no state is impossible under the base."""
 
 
 def ais_log_partition(
@@ -26,21 +23,24 @@ def ais_log_partition(
     *,
     num_chains: int = 100,
     num_temperatures: int | Tensor = 1000,
+    length: int | None = None,
     progress: bool = False,
 ) -> Estimate:
-    """Estimate log Z by annealed importance sampling from independent bits with the data's mean rates.
+    """Estimate log Z by annealed importance sampling from independent units with the data's means.
 
-    p_t(v) ~ exp((1 - t) r'v + t a'v + sum_j softplus(t (b_j + (v'W)_j))), r = logit(base rates), t from 0 to 1;
-    Z = Z_0 E[w], the weight w of a chain being the product of p_{t+1}(v_t) / p_t(v_t), each taken before v_t moves.
+    Z = Z_0 E[w], the weight w of a chain being the product of p_{t+1}(v_t) / p_t(v_t) along the machines p_t of
+    `Tempered`, t from 0 to 1, each taken before v_t moves. For bits p_t(v) ~ exp((1 - t) r'v + t a'v +
+    sum_j softplus(t (b_j + (v'W)_j))), r = logit(base rates).
 
     The mean weight is unbiased at any number of temperatures, so its logarithm is a lower bound in expectation. It is
     never reported as reliable: chains that miss a mode say nothing of it, and weights that agree do not exclude one.
 
     Args:
         machine: its parameters only; nothing is differentiated.
-        base_rates: (D,) mean rates of the visible bits, in [0, 1]; moved inward to at least `SMALLEST_RATE`.
+        base_rates: (D,) means of the visible units; rates of bits are moved a little inward from 0 and 1.
         num_chains: independent chains, at least 2.
         num_temperatures: steps of equal size from 0 to 1, or the inverse temperatures themselves, from 0 up to 1.
+        length: of documents, in words; for counts only.
         progress: whether to show a progress bar.
 
     Returns:
@@ -58,7 +58,7 @@ def ais_log_partition(
         3.465...
     """
     log_weights = ais_log_weights(
-        machine, base_rates, num_chains=num_chains, num_temperatures=num_temperatures, progress=progress
+        machine, base_rates, num_chains=num_chains, num_temperatures=num_temperatures, length=length, progress=progress
     )
     steps = num_temperatures if isinstance(num_temperatures, int) else len(num_temperatures) - 1
     value, stderr, ess = log_mean_weight(log_weights)
@@ -86,6 +86,7 @@ def ais_log_weights(
     *,
     num_chains: int = 100,
     num_temperatures: int | Tensor = 1000,
+    length: int | None = None,
     progress: bool = False,
 ) -> Tensor:
     """The chains' log weights, in nats, float64 of shape (num_chains,); the mean of their exponentials estimates Z.
@@ -98,19 +99,15 @@ def ais_log_weights(
         tensor([32.0000, 32.0000], dtype=torch.float64)
     """
     checks.positive_int("num_chains", num_chains, minimum=2)
-    betas = _inverse_temperatures(num_temperatures)
-    weight, visible, hidden = machine.weight, machine.visible_bias, machine.hidden_bias
-    logits = _base_logits(base_rates, visible.numel())
-    log_base = softplus(logits).sum() + hidden.numel() * math.log(2)
-    log_weights = log_base.to(weight.device).repeat(num_chains)
-    base = logits.to(visible)
-    v = random_bits(base.sigmoid().repeat(num_chains, 1))
+    betas = inverse_temperatures(num_temperatures)
+    path = Tempered(machine, base_bias(machine, base_rates))
+    words = None if length is None else machine.weight.new_full((num_chains,), float(length))
+    log_weights = path.log_partition_of_base(words).double().expand(num_chains).clone()
+    v = path.start(num_chains, words)
     for beta, following in tqdm(list(pairwise(betas)), desc="AIS", disable=not progress):
-        inputs = torch.addmm(hidden, v, weight)
-        gain = softplus(following * inputs) - softplus(beta * inputs)
-        log_weights += gain.sum(-1, dtype=torch.float64) + (following - beta) * (v @ (visible - base))
-        h = random_bits((following * inputs).sigmoid_())
-        v = random_bits((torch.addmm(visible, h, weight.t()) * following + (1 - following) * base).sigmoid_())
+        inputs = machine.hidden_input(v)
+        log_weights += path.gain(v, beta, following, inputs)
+        v = path.gibbs(v, following, inputs)
     return log_weights
 
 
@@ -131,16 +128,22 @@ def log_mean_weight(log_weights: Tensor) -> tuple[float, float, float]:
     return float(log_sum - math.log(count)), float(stderr), float(ess)
 
 
-def _base_logits(rates: Tensor, num_visible: int) -> Tensor:
+def base_bias(machine: RestrictedBoltzmann, rates: Tensor) -> Tensor:
+    """The visible biases of independent units with the given means, (D,), of the machine's dtype and device.
+
+    Raises:
+        ArgumentError: names `base_rates`, for another shape or values that are no means of such units.
+    """
+    num_visible = machine.visible.num_units
     if not isinstance(rates, Tensor) or rates.shape != (num_visible,):
         got = f"shape {tuple(rates.shape)}" if isinstance(rates, Tensor) else type(rates).__name__
         raise ArgumentError("base_rates", f"a tensor of shape ({num_visible},)", got)
-    if not bool(((rates >= 0) & (rates <= 1)).all()):
-        raise ArgumentError("base_rates", "rates in [0, 1]", "values outside of it, or NaN")
-    return torch.logit(rates.double().clamp(SMALLEST_RATE, 1 - SMALLEST_RATE))
+    machine.visible.check_means("base_rates", rates)
+    return machine.visible.bias_for(rates.double()).to(machine.visible_bias)
 
 
-def _inverse_temperatures(num_temperatures: int | Tensor) -> list[float]:
+def inverse_temperatures(num_temperatures: int | Tensor) -> list[float]:
+    """From 0 up to 1: so many equal steps, or those given."""
     if not isinstance(num_temperatures, Tensor):
         steps = checks.positive_int("num_temperatures", num_temperatures)
         return torch.linspace(0, 1, steps + 1, dtype=torch.float64).tolist()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
@@ -39,6 +41,38 @@ def log_likelihood_of_energy(negative_free_energy: Tensor, log_z: Estimate, prot
         upper=None if log_z.lower is None else value + log_z.value - log_z.lower,
         protocol=protocol.using(f"log Z by {log_z.protocol.estimator}", log_z.protocol.samples),
     )
+
+
+def log_likelihood_of_documents(
+    scores: Tensor, lengths: Tensor, estimate: Callable[[int], Estimate], protocol: Protocol
+) -> Estimate:
+    """The mean of -F(x) - log Z where log Z depends on the document's length.
+
+    The result is as reliable as the least of the estimates of log Z, and says why of the first that is not.
+
+    Args:
+        scores: (N,) -F(x) of each document.
+        lengths: (N,) in words.
+        estimate: of log Z for a length; asked once for each that occurs.
+        protocol: of the data.
+    """
+    kinds, which, sizes = lengths.unique(return_inverse=True, return_counts=True)
+    each, shares = [estimate(int(length)) for length in kinds], (sizes / len(lengths)).tolist()
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(share * value for share, value in zip(shares, values, strict=True))
+
+    value = mean([z.value for z in each])
+    lower, upper = ([bound for z in each if (bound := getattr(z, name)) is not None] for name in ("lower", "upper"))
+    log_z = replace(
+        next((z for z in each if not z.reliable), each[0]),
+        value=value, lower=mean(lower) if len(lower) == len(each) else None,
+        upper=mean(upper) if len(upper) == len(each) else None,
+        stderr=math.sqrt(sum((s * z.stderr) ** 2 for s, z in zip(shares, each, strict=True))),
+        ess=min((z.ess for z in each if z.ess is not None), default=None),
+    )  # fmt: skip
+    offsets = scores.new_tensor([z.value - value for z in each], dtype=torch.float64)
+    return log_likelihood_of_energy(scores.double() - offsets[which], log_z, protocol)
 
 
 def estimated_log_partitions(trace: Trace) -> list[Estimate]:

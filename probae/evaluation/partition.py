@@ -9,9 +9,11 @@ from torch import Tensor
 
 from probae import checks
 from probae.data.protocol import Protocol
-from probae.distributions.enumeration import check_enumerable, exact_log_partition
-from probae.distributions.rbm import RestrictedBoltzmann, softplus
-from probae.errors import NotPreparedError
+from probae.distributions.enumeration import exact_log_partition, num_states
+from probae.distributions.finite import check_finite, is_gaussian
+from probae.distributions.rbm import RestrictedBoltzmann
+from probae.distributions.units.functions import softplus
+from probae.errors import ArgumentError, NotPreparedError
 from probae.evaluation.ais import ais_log_partition
 from probae.evaluation.estimate import Estimate
 
@@ -19,14 +21,17 @@ __all__ = ["exact_log_partition", "log_partition", "pseudo_log_likelihood"]
 
 
 def log_partition(
-    machine: RestrictedBoltzmann, method: str = "exact", *, base_rates: Tensor | None = None, **options: Any
-) -> Estimate:
+    machine: RestrictedBoltzmann, method: str = "exact", *, base_rates: Tensor | None = None,
+    length: int | None = None, **options: Any,
+) -> Estimate:  # fmt: skip
     """The log-partition function of a machine, log Z in nats, by the named method.
 
     Args:
         machine: its parameters only; nothing is differentiated.
-        method: "exact" enumerates the smaller side (at most 20 units); "ais" is annealed importance sampling.
-        base_rates: (D,) the data's mean rates, where AIS starts.
+        method: "exact" enumerates the smaller side (at most 2^25 states), or has a closed form; "ais" is annealed
+            importance sampling.
+        base_rates: (D,) the data's means, where AIS starts.
+        length: of documents, in words; for counts only, whose log Z depends on it.
         options: of the method: those of `ais_log_partition`, or `chunk_size` of `exact_log_partition`.
 
     Raises:
@@ -38,27 +43,35 @@ def log_partition(
         >>> log_partition(machine)
         log Z 3.466 nats | exact | reliable | unknown data, enumeration
     """
+    counts = machine.visible.counts
+    if counts != (length is not None):
+        raise ArgumentError("length", "the documents' length, which log Z depends on" if counts else
+                            "None, since only counts have a length", length)  # fmt: skip
+    if length is not None:
+        checks.positive_int("length", length)
+    check_finite(machine)
     if checks.choice("method", method, ("exact", "ais")) == "exact":
-        checks.options(options, exact_log_partition, without=("machine",))
-        return _exact(machine, **options)
-    checks.options(options, ais_log_partition, without=("machine", "base_rates"))
+        checks.options(options, exact_log_partition, without=("machine", "length"))
+        return _exact(machine, length, **options)
+    checks.options(options, ais_log_partition, without=("machine", "base_rates", "length"))
     if base_rates is None:
         raise NotPreparedError("AIS starts from the data's mean rates: call model.prepare(data), or give them as base=")
-    return ais_log_partition(machine, base_rates, **options)
+    return ais_log_partition(machine, base_rates, length=length, **options)
 
 
 @torch.no_grad()
-def _exact(machine: RestrictedBoltzmann, **options: Any) -> Estimate:
-    units = check_enumerable(machine)
-    value = float(exact_log_partition(machine, **options))
+def _exact(machine: RestrictedBoltzmann, length: int | None, **options: Any) -> Estimate:
+    words = None if length is None else machine.weight.new_tensor([float(length)])
+    value = exact_log_partition(machine, length=words, **options).item()
+    closed = is_gaussian(machine)
     return Estimate(
         value,
         quantity="log Z",
         direction="exact",
         lower=value,
         upper=value,
-        reason=f"enumerated 2^{units} states",
-        protocol=Protocol().using("enumeration"),
+        reason="the machine is a normal distribution" if closed else f"enumerated {num_states(machine)} states",
+        protocol=Protocol().using("closed form" if closed else "enumeration"),
     )
 
 

@@ -16,7 +16,8 @@ from pyro.infer import SVI, Trace_ELBO
 from scipy import stats
 from torch import Tensor, nn
 
-from probae.distributions.rbm import RestrictedBoltzmann, softplus
+from probae.distributions.rbm import RestrictedBoltzmann
+from probae.distributions.units.functions import softplus
 from probae.errors import ArgumentError, DataError, UnnormalizedError
 from probae.evaluation.estimate import Estimate
 from probae.inference.negative_phases import CD, PCD, Exact, NegativePhase
@@ -61,7 +62,7 @@ class Machine(nn.Module):
         super().__init__()
         weight, a, b = (p.detach() for p in parameters(num_visible, num_hidden, seed=seed))
         self.weight, self.a, self.b = nn.Parameter(weight), nn.Parameter(a), nn.Parameter(b)
-        phase.allocate(num_visible, dtype=torch.float64)
+        phase.allocate(RestrictedBoltzmann(weight, a, b))
         self.phase = phase
 
     def machine(self) -> RestrictedBoltzmann:

@@ -61,7 +61,7 @@ class Machine(nn.Module):
         super().__init__()
         weight, a, b = (p.detach() for p in parameters(6, 4))
         self.weight, self.a, self.b = nn.Parameter(weight), nn.Parameter(a), nn.Parameter(b)
-        phase.allocate(6, dtype=torch.float64)
+        phase.allocate(RestrictedBoltzmann(weight, a, b))
         self.phase = phase
 
     def score(self) -> Tensor:
@@ -100,7 +100,7 @@ def test_pcd_gradient_from_exact_chains_is_unbiased() -> None:
     """100,000 exact chains, moved by two steps; variances by enumeration; false alarm 1e-7."""
     theta, count = parameters(4, 3), 100_000
     phase = PCD(steps=2, num_chains=count)
-    phase.allocate(4, dtype=torch.float64)
+    phase.allocate(RestrictedBoltzmann(*theta))
     machine = RestrictedBoltzmann(*theta, negative_phase=phase, training=True)
     p = (-machine.free_energy(states(4))).detach().softmax(0)
     assert phase.chains is not None
@@ -229,7 +229,7 @@ def test_particles_are_held_fixed() -> None:
 def test_chains_start_as_fair_coins() -> None:
     """A z-test over 200,000 coins; false alarm 1e-7."""
     phase = PCD(num_chains=1000)
-    phase.allocate(200)
+    phase.allocate(RestrictedBoltzmann(torch.zeros(200, 3), torch.zeros(200), torch.zeros(3)))
     assert phase.chains is not None
     assert phase.chains.shape == (1000, 200)
     assert set(phase.chains.unique().tolist()) == {0.0, 1.0}
@@ -253,6 +253,6 @@ def test_configuration_is_checked_at_the_door(make: Any, argument: str) -> None:
 def test_errors_say_what_to_do() -> None:
     with pytest.raises(NotPreparedError, match="allocate"):
         RestrictedBoltzmann(*parameters(4, 3), negative_phase=PCD(), training=True).log_prob(states(4))
-    large = [torch.zeros(21, 22), torch.zeros(21), torch.zeros(22)]
-    with pytest.raises(ArgumentError, match="at most 20 units"):
-        RestrictedBoltzmann(*large, negative_phase=Exact()).log_prob(torch.zeros(1, 21))
+    large = [torch.zeros(26, 27), torch.zeros(26), torch.zeros(27)]
+    with pytest.raises(ArgumentError, match=r"at most 2\^25 states"):
+        RestrictedBoltzmann(*large, negative_phase=Exact()).log_prob(torch.zeros(1, 26))

@@ -181,9 +181,9 @@ def test_ais_starts_from_the_data_or_from_what_is_given() -> None:
 
 
 def test_large_machines_use_ais_by_default() -> None:
-    rbm = pb.RBM(22, 21).prepare(torch.rand(50, 22).round())
+    rbm = pb.RBM(27, 26).prepare(torch.rand(50, 27).round())
     assert "AIS" in str(rbm.log_partition(num_chains=2, num_temperatures=2).protocol)
-    with pytest.raises(ArgumentError, match="at most 20 units"):
+    with pytest.raises(ArgumentError, match=r"at most 2\^25 states"):
         rbm.log_partition("exact")
 
 
@@ -246,10 +246,11 @@ def test_prepare_starts_biases_and_chains_at_the_data() -> None:
     rbm.prepare(x)
     rates = x.mean(0)
     torch.testing.assert_close(rbm.mean_rates, rates)
-    torch.testing.assert_close(rbm.visible_bias.detach(), torch.logit(rates.clamp(0.01, 0.99)))
+    torch.testing.assert_close(rbm.visible_bias.detach(), torch.logit(rates.clamp(0.001, 0.999)))
     assert isinstance(rbm.negative_phase, pb.PCD)
     assert rbm.negative_phase.chains is not None
-    z = (rbm.negative_phase.chains.mean(0) - rates) / (rates * (1 - rates) / 10_000).sqrt().clamp(min=1e-9)
+    near = rates.clamp(0.001, 0.999)
+    z = (rbm.negative_phase.chains.mean(0) - near) / (near * (1 - near) / 10_000).sqrt()
     assert z.abs().max() < stats.norm.isf(FALSE_ALARM / 6)
     chains, bias = rbm.negative_phase.chains.clone(), rbm.visible_bias.detach().clone()
     rbm.prepare(1 - x)
@@ -306,7 +307,7 @@ def test_a_negative_phase_is_copied() -> None:
     ("options", "message"),
     [
         ({"num_hidden": 0}, "num_hidden: expected a positive integer"),
-        ({"num_hidden": 3, "visible": "gaussian"}, "visible: expected one of 'bernoulli'"),
+        ({"num_hidden": 3, "visible": "gausian"}, "visible: expected one of .*gaussian"),
         ({"num_hidden": 3, "hidden": "bernouli"}, "Did you mean 'bernoulli'"),
         ({"num_hidden": 3, "negative_phase": "pcg"}, "negative_phase: .*Did you mean 'pcd'"),
         ({"num_hidden": 3, "negative_phase": {"name": "cd", "chains": 3}}, r"negative_phase: .*\(steps\); got chains"),
