@@ -1,0 +1,107 @@
+"""Reasons to doubt an estimate of log Z: what is seen from starts that depend on neither the data nor the estimate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from probae.distributions.rbm import RestrictedBoltzmann
+from probae.distributions.tempered import Tempered
+
+TOLERANCE = 0.3
+"""Nats by which the ways up and back may differ, beside three standard errors."""
+
+SHARE = 0.1
+"""Of the chains' weights that have to count: effective sample size over number of chains."""
+
+SETTLING = 100
+"""Gibbs steps that chains from random hidden units make before they are looked at."""
+
+
+@dataclass
+class Doubts:
+    """What speaks against an estimate of log Z by annealing upwards.
+
+    Attributes:
+        value, stderr, ess: of the estimate, in nats and chains.
+        chains: their number.
+        ran: whether anything was examined.
+        ways: log Z by the ways back with its standard error, by the source of their starts.
+        floor: a bound of log Z from below, by states that were found.
+    """
+
+    value: float
+    stderr: float
+    ess: float
+    chains: int
+    ran: bool = False
+    ways: dict[str, tuple[float, float]] = field(default_factory=dict)
+    floor: float = -math.inf
+
+    def returned(self, source: str, value: float, stderr: float) -> None:
+        """Take note of a way back."""
+        self.ways[source] = value, stderr
+
+    def found(self, floor: float) -> None:
+        """Take note of what the states that were found weigh."""
+        self.floor = floor
+
+    @property
+    def ceiling(self) -> float | None:
+        """log Z by the way back from the first starts."""
+        return next((value for value, _ in self.ways.values()), None)
+
+    def verdict(self) -> tuple[bool, str]:
+        """Whether nothing was found, and in words what was."""
+        weights = f"effective sample size {self.ess:.0f} of {self.chains} chains"
+        if not self.ran:
+            return False, f"not examined: forward AIS alone cannot see a mode that its chains never reach ({weights})"
+        against, fine = [], [weights]
+        if self.ess < SHARE * self.chains:
+            against.append(f"few weights count ({weights}): take more num_temperatures")
+        if self.floor > self.value + 3 * self.stderr + 1e-3:
+            against.append(f"chains from elsewhere found states that alone weigh more: log Z >= {self.floor:.2f}")
+        for source, (value, stderr) in self.ways.items():
+            said = f"the way back of chains {source} gives {value:.2f} ± {stderr:.2g}"
+            apart = abs(value - self.value) > TOLERANCE + 3 * math.hypot(self.stderr, stderr)
+            (against if apart else fine).append(said)
+        return not against, "; ".join(against or fine)
+
+
+@torch.no_grad()
+def annealed_starts(
+    machine: RestrictedBoltzmann, betas: list[float], count: int, length: Tensor | None, bar: tqdm[Any]
+) -> Tensor:
+    """Chains (count, D) annealed from units without any bias to the machine, a Gibbs step at each temperature."""
+    path = Tempered(machine, torch.zeros_like(machine.visible_bias))
+    v = path.start(count, length)
+    for _, beta in pairwise([*betas, 1.0]):
+        v = path.gibbs(v, beta)
+        bar.update()
+    return v
+
+
+@torch.no_grad()
+def hidden_starts(machine: RestrictedBoltzmann, count: int, length: Tensor | None) -> Tensor:
+    """Chains (count, D) from hidden units without bias, given a few Gibbs steps to settle."""
+    h = machine.hidden.sample(machine.hidden_bias.new_zeros(count, machine.hidden.num_units))
+    return machine.gibbs(machine.visible.sample(machine.visible_input(h), length), SETTLING)
+
+
+@torch.no_grad()
+def states_bound(machine: RestrictedBoltzmann, v: Tensor) -> float:
+    """The log of the sum of exp(-F) over distinct states among (C, D): of discrete units a part of Z, else -inf.
+
+    Documents count once for each order of their words.
+    """
+    if any(part.tail != "bounded" for part in machine.visible.parts):
+        return -math.inf
+    states = v.unique(dim=0)
+    scores = -machine.free_energy(states).double() + machine.visible.log_orders(states)
+    return scores.logsumexp(0).item()
