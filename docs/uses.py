@@ -1,7 +1,9 @@
 """Which model is good for what: each application is tried on a small trained model of each kind."""
 
 import inspect
+import math
 
+import numpy as np
 import torch
 
 import probae as pb
@@ -17,6 +19,11 @@ def _clusters(model, data):
 
 def _probe(model, data):
     return pb.applications.linear_probe(model, data, data)
+
+
+def _partly(model, data):
+    model.fit({"x": data, "mask": _OBSERVED.expand(len(data), -1)}, epochs=1, progress=False)
+    return model.embed(data, mask=_OBSERVED)
 
 
 def _fine_tuned(model, data):
@@ -35,17 +42,28 @@ USES = {
     "anomaly score": lambda model, data: model.anomaly_score(data),
     "anomaly map": lambda model, data: model.anomaly_map(data),
     "denoising": lambda model, data: model.denoise(data),
-    "in-painting, colorization": lambda model, data: model.inpaint(data, _OBSERVED, steps=1),
+    "in-painting, colorization": lambda model, data: model.inpaint(data, _OBSERVED),
     "clusters, linear probe": lambda model, data: (_clusters(model, data), _probe(model, data)),
     "hashing": lambda model, data: model.binary_codes(data),
     "layerwise pretraining": lambda model, data: model.pretrain(data, epochs=1, progress=False),
     "classifier on top": _fine_tuned,
-    "missing values": lambda model, data: model.embed(data, mask=_OBSERVED),
+    "missing values": _partly,
     "scikit-learn": _faced,
 }
-"""The uses, each a call that fails where a model cannot do it."""
+"""The uses, each a call that fails where a model cannot do it, or whose result is not finite."""
 
-VARIANTS = ({}, {"nonlinearity": "sigmoid"}, {"guide": "diagonal"}, {"target_rate": 0.1})
+VERBS = {
+    "interpolation, traversal": "decode",
+    "denoising": "denoise",
+    "in-painting, colorization": "inpaint",
+    "hashing": "binary_codes",
+    "layerwise pretraining": "pretrain",
+    "classifier on top": "classifier",
+}
+"""The methods that not every model has."""
+
+_BITS = {"name": "delta", "nonlinearity": "sigmoid"}
+VARIANTS = ({}, {"nonlinearity": "sigmoid"}, {"guide": "diagonal"}, {"target_rate": 0.1}, {"guide": _BITS})
 """Settings under which a model may do what it cannot without."""
 
 _SIZES = {"data_shape": SHAPE, "latent_dim": 3, "hidden": (6,), "num_hidden": 6, "num_labels": 2}
@@ -63,13 +81,14 @@ def uses_table():
 def uses():
     """For each model and use, the settings with which it works, or None."""
     data = _data()
-    return {name: {use: _first(kind, call, data) for use, call in USES.items()} for name, kind in models().items()}
+    return {name: {use: _first(kind, use, data) for use in USES} for name, kind in models().items()}
 
 
-def _first(kind, call, data):
+def _first(kind, use, data):
+    call = USES[use]
     for settings in VARIANTS:
-        model = _trained(kind, tuple(settings.items()), data)
-        if model is not None and _works(call, model, data):
+        model = _trained(kind, settings, data)
+        if model is not None and hasattr(model, VERBS.get(use, "fit")) and _works(call, model, data):
             return settings
     return None
 
@@ -79,9 +98,9 @@ _known = {}
 
 def _trained(kind, settings, data):
     """A small model of a kind after one epoch; None if it does not take the settings."""
-    if (kind, settings) not in _known:
+    if (key := (kind, repr(settings))) not in _known:
         takes = inspect.signature(kind).parameters
-        options = {**{name: size for name, size in _SIZES.items() if name in takes}, **dict(settings)}
+        options = {**{name: size for name, size in _SIZES.items() if name in takes}, **settings}
         labelled = takes.get("num_labels") is not None and takes["num_labels"].default is inspect.Parameter.empty
         for name in () if labelled else ("num_labels",):
             options.pop(name, None)
@@ -92,16 +111,25 @@ def _trained(kind, settings, data):
             torch.manual_seed(0)
             model = kind(**options)
             model.fit((data, data.labels) if labelled else data, epochs=1, progress=False)
-        _known[kind, settings] = model
-    return _known[kind, settings]
+        _known[key] = model
+    return _known[key]
 
 
 def _works(call, *given):
     try:
-        call(*given)
-    except (pb.errors.ProbaeError, AttributeError, TypeError):
+        return _finite(call(*given))
+    except pb.errors.ProbaeError:
         return False
-    return True
+
+
+def _finite(result):
+    """Whether all numbers are finite, in so far as a result is numbers."""
+    if isinstance(result, tuple):
+        return all(map(_finite, result))
+    if isinstance(result, pb.Estimate):
+        return math.isfinite(result.value)
+    result = getattr(result, "mean", result) if isinstance(result, torch.distributions.Distribution) else result
+    return not isinstance(result, torch.Tensor | np.ndarray) or bool(torch.as_tensor(result).isfinite().all())
 
 
 def _cell(settings):

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import torch
 
 import probae as pb
-from docs import docstrings, figures, grammar, reference, tables
+from docs import docstrings, figures, grammar, reference, tables, uses
 from probae.cli import main
 from tests.contracts import models, test_laws
 
@@ -62,6 +64,26 @@ def test_no_cell_is_empty(name: str) -> None:
 def test_each_exported_model_has_one_row(name: str) -> None:
     found = [re.findall(r"pb\.(\w+)", row[0])[0] for row in cells(tables.TABLES[name]())]
     assert sorted(found) == sorted(reference.models())
+
+
+def test_a_use_says_yes_to_finite_numbers_and_swallows_no_bare_error() -> None:
+    for result in (torch.tensor(torch.nan), (torch.zeros(2), torch.tensor([torch.inf])), np.array([np.nan])):
+        assert not uses._works(lambda result: result, result)
+    for result in (torch.zeros(2), (torch.zeros(2), None), torch.distributions.Normal(0.0, 1.0), np.zeros(2)):
+        assert uses._works(lambda result: result, result)
+    assert not uses._works(lambda: pb.Autoencoder(4, 2).sample())
+    for wrong in (lambda: pb.Autoencoder(4).denoise(), lambda: pb.VAE(4).embed(masks=1)):  # type: ignore[attr-defined, call-arg]
+        with pytest.raises((AttributeError, TypeError)):
+            uses._works(wrong)
+
+
+def test_what_a_model_cannot_be_used_for_has_no_yes() -> None:
+    found = uses.uses()
+    assert found["SparseAutoencoder"]["samples"] is None
+    assert found["Autoencoder"]["denoising"] is None
+    assert found["RBM"]["missing values"] is None
+    assert found["DenoisingAutoencoder"]["in-painting, colorization"] == {}
+    assert found["AdversarialAutoencoder"]["log p(x)"] == {"guide": "diagonal"}
 
 
 def test_a_model_is_offered_only_what_its_constructor_takes() -> None:

@@ -209,7 +209,7 @@ for sigma, strength in ((0.2, 4.0), (0.1, 16.0)):
 # `pb.SparseAutoencoder` has two relatives of this prior, which are no priors. A *target rate* asks that each unit's
 # mean over the batch be, say, 0.05: a penalty on the batch, for sigmoid units. *Top-k* keeps the $k$ largest units and
 # sets the others to zero: a nonlinearity of the encoder, which penalizes nothing. `activity` tells how often units are
-# active, and which are *dead*: never active. (For a sigmoid unit, "active" means above one half.)
+# active, and which are *dead*: the same in every digit. (For a sigmoid unit, "active" means above one half.)
 
 # %%
 kinds = {"L1": {"strength": 4.0}, "target rate": {"target_rate": 0.05, "strength": 4.0}, "top-k": {"top_k": 8}}
@@ -367,8 +367,8 @@ plt.show()
 # %% [markdown]
 # Without a penalty the step comes through whole in the end: a copier. With a tied decoder less and less of it does,
 # down to about a fifth. And with a free decoder? It starts well, but then codes shrink, the decoder grows, the penalty
-# goes on falling, and the model is on its way back to the identity. (Its encoder's singular values are less than half
-# those of the tied one, and more comes through.) Whoever stops early does not see it.
+# goes on falling, and the model is on its way back to the identity. (Its encoder's first singular value is less than
+# half that of the tied one, its second about half, and more comes through.) Whoever stops early does not see it.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.6), layout="constrained")

@@ -67,7 +67,7 @@ def clusters(
     Codes are taken on the scales that they have. scikit-learn does the work.
 
     Args:
-        model: any that can `embed`.
+        model: any that can `embed` without being told labels.
         data: a data set, or examples as the model takes them.
         num_clusters: K, at most N.
         method: "kmeans" or "mixture".

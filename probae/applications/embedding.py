@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from probae import checks
 from probae.data import Dataset
 from probae.errors import ArgumentError, DataError
+from probae.models.labels import Labels, integers
 
 
 class Embeds(Protocol):
@@ -22,11 +22,30 @@ class Embeds(Protocol):
 
 
 def codes_of(model: Embeds, data: Any) -> Tensor:
-    """The codes of examples, in float64 on the CPU: (N, L).
+    """The codes of examples, made without their labels, in float64 on the CPU: (N, L).
 
     Raises:
-        ArgumentError: names `model`, if it does not embed, or not as (N, L) finite numbers.
+        ArgumentError: names `model`, if it does not embed, or not as (N, L) finite numbers; or if its encoder reads
+            labels, since its codes would say what they were told.
     """
+    refuse_told(model)
+    return all_codes_of(model, data)
+
+
+def refuse_told(model: Any) -> None:
+    """Refuse a model whose codes are made of an example and its label.
+
+    Raises:
+        ArgumentError: names `model`.
+    """
+    labels = getattr(model, "labels", None)
+    if isinstance(labels, Labels) and not labels.latent:
+        wanted = "one whose encoder sees no labels, which its codes would give away"
+        raise ArgumentError("model", wanted, f"{type(model).__name__} with labels as a condition")
+
+
+def all_codes_of(model: Embeds, data: Any) -> Tensor:
+    """The codes of examples, also where an encoder reads the labels of a data set, in float64 on the CPU: (N, L)."""
     if not callable(getattr(model, "embed", None)):
         raise ArgumentError("model", "one with a method embed(x)", type(model).__name__)
     codes = model.embed(data)
@@ -47,15 +66,23 @@ def labels_of(argument: str, data: Any, labels: Any) -> Tensor | None:
     given = data.labels if labels is None and isinstance(data, Dataset) else labels
     if given is None:
         return None
-    values: Any = torch.from_numpy(given) if isinstance(given, np.ndarray) and given.dtype.kind in "iu" else given
-    integers = isinstance(values, Tensor) and values.dtype in (torch.int64, torch.int32, torch.int16, torch.uint8)
-    if not integers or values.shape != (len(data),):
-        got = f"{values.dtype}, shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(given).__name__
-        raise DataError(argument, f"a tensor of {len(data)} integers", got)
+    return integer_labels(argument, given, len(data))
+
+
+def integer_labels(argument: str, labels: Any, size: int | None) -> Tensor:
+    """Labels (N,) on the CPU, from integers in a sequence, an array or a tensor.
+
+    Raises:
+        DataError: names `argument`, for anything else, or another number of them than `size`.
+    """
+    values = integers(argument, labels)
+    if values.dim() != 1 or size not in (None, len(values)):
+        wanted = f"{'N' if size is None else size} integers, one an example"
+        raise DataError(argument, wanted, f"shape {tuple(values.shape)}")
     return values.detach().cpu().long()
 
 
-def pixels_of(data: Any) -> Tensor:
-    """The examples themselves, (N, D), in float64 on the CPU."""
+def pixels_of(argument: str, data: Any) -> Tensor:
+    """The examples themselves, (N, D), in float64 on the CPU; `argument` names them in errors."""
     x: Any = data.tensor if isinstance(data, Dataset) else torch.as_tensor(data)
-    return checks.finite("data", x.flatten(1)).detach().cpu().double()
+    return checks.finite(argument, x.flatten(1)).detach().cpu().double()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from probae import checks
-from probae.applications.embedding import Embeds, codes_of, labels_of
+from probae.applications.embedding import Embeds, all_codes_of, labels_of
 from probae.engine.callbacks import Callback
 from probae.engine.randomness import stream
 from probae.errors import ArgumentError
@@ -22,7 +22,8 @@ class MapRecorder(Callback):
     """A callback that writes down the codes of some examples before the first epoch and after each one.
 
     `pb.plots.map_animation` makes a film of them. Training goes on as if nobody looked: the random state stays, and so
-    do all buffers. Each look costs one pass of the encoder over the examples.
+    do all buffers. Each look costs one pass of the encoder over the examples. An encoder that reads labels
+    (`num_labels=`) is told those of the data set: groups in its maps may be what it was told.
 
     Args:
         model: what is being trained.
@@ -53,7 +54,7 @@ class MapRecorder(Callback):
         self.labels = labels_of("labels", data, labels)
         self.epochs: list[int] = []
         self._codes: list[Tensor] = []
-        codes_of(model, data)  # refuses what it cannot embed before anything is trained
+        all_codes_of(model, data)  # refuses what it cannot embed before anything is trained
 
     @property
     def codes(self) -> Tensor:
@@ -78,5 +79,5 @@ class MapRecorder(Callback):
 
     def _look(self, training: Training) -> None:
         with stream(0, training.device):
-            self._codes.append(codes_of(self.model, self.data))
+            self._codes.append(all_codes_of(self.model, self.data))
         self.epochs.append(training.epoch)

@@ -53,13 +53,14 @@ def linear_probe(model: Embeds, train: Any, test: Any, *, strength: float = 1.0)
     strength / 2 |w|^2 beside the sum of the log-likelihoods. It is a convex problem, so that there is no seed.
 
     Args:
-        model: any that can `embed`.
+        model: any that can `embed` without being told labels.
         train: what to fit it on: a data set with labels, or a pair (x, y). Unknown labels (-1) are left out.
         test: what to judge it on, likewise.
         strength: of the penalty.
 
     Raises:
         DataError: names `train` or `test`; without labels, or with a single class to train on.
+        ArgumentError: names `model`, also for one whose encoder reads labels.
 
     Source:
         Alain and Bengio 2017 (arXiv 1610.01644).
@@ -76,9 +77,10 @@ def linear_probe(model: Embeds, train: Any, test: Any, *, strength: float = 1.0)
     (known, y), (judged, truth) = _labelled("train", train), _labelled("test", test)
     if len(y.unique()) < 2:
         raise DataError("train", "examples of at least two classes", f"{len(y.unique())} class")
+    pixels = pixels_of("train", known), pixels_of("test", judged)
     predicted = _predicted(codes_of(model, known), y, codes_of(model, judged), penalty)
     right = (predicted == truth).double()
-    raw = (_predicted(pixels_of(known), y, pixels_of(judged), penalty) == truth).double()
+    raw = (_predicted(pixels[0], y, pixels[1], penalty) == truth).double()
     pairs = [_mean(scores) for scores in (right, raw, right - raw)]
     return Probe(*pairs[0], *pairs[1], *pairs[2], predicted, len(y))
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from probae import checks
+from probae.applications.embedding import integer_labels, refuse_told
 from probae.data import Dataset
 from probae.errors import ArgumentError, DataError
 
@@ -56,7 +57,8 @@ def retrieve(model: Hashes, queries: Any, database: Any, k: int = 10) -> Neighbo
     """The k examples of a database whose binary codes are nearest to those of the queries.
 
     Args:
-        model: one with binary codes, such as `pb.Autoencoder(784, 32, nonlinearity="sigmoid", noise=4.0)`.
+        model: one with binary codes that is told no labels:
+            `pb.Autoencoder(784, 32, nonlinearity="sigmoid", noise=4.0)`.
         queries: Q examples, as the model takes them.
         database: N examples, likewise.
         k: how many, at most N.
@@ -77,6 +79,7 @@ def retrieve(model: Hashes, queries: Any, database: Any, k: int = 10) -> Neighbo
     """
     if not callable(getattr(model, "binary_codes", None)):
         raise ArgumentError("model", "one with a method binary_codes(x)", type(model).__name__)
+    refuse_told(model)
     return hamming_search(pack(model.binary_codes(queries)), pack(model.binary_codes(database)), k)
 
 
@@ -164,21 +167,21 @@ def euclidean_search(queries: Any, database: Any, k: int) -> Neighbours:
     return Neighbours(torch.from_numpy(indices), torch.from_numpy(distances))
 
 
-def same_label(retrieved: Tensor, query_labels: Tensor, database_labels: Tensor) -> Tensor:
+def same_label(retrieved: Tensor, query_labels: Any, database_labels: Any) -> Tensor:
     """Whether what was retrieved has its query's label: (Q, k) bool. Unknown labels (-1) are like no other.
 
     Args:
         retrieved: indices into the database, (Q, k): `Neighbours.indices`.
-        query_labels: (Q,) integers.
-        database_labels: (N,) integers.
+        query_labels: (Q,) integers, in a tensor, an array or a sequence.
+        database_labels: (N,), likewise.
 
     Example:
         >>> same_label(torch.tensor([[0, 2]]), torch.tensor([7]), torch.tensor([7, 7, 3]))
         tensor([[ True, False]])
     """
     indices = _indices("retrieved", retrieved)
-    ours = _labels("query_labels", query_labels, len(indices))
-    theirs = _labels("database_labels", database_labels, None)
+    ours = integer_labels("query_labels", query_labels, len(indices))
+    theirs = integer_labels("database_labels", database_labels, None)
     if indices.numel() and int(indices.max()) >= len(theirs):
         raise DataError("retrieved", f"indices below {len(theirs)}, the length of database_labels", int(indices.max()))
     return (theirs[indices] == ours[:, None]) & (ours[:, None] >= 0)
@@ -305,13 +308,6 @@ def _indices(argument: str, indices: Any) -> Tensor:
     if int(indices.min()) < 0:
         raise DataError(argument, "indices of at least 0", int(indices.min()))
     return indices.detach().cpu()
-
-
-def _labels(argument: str, labels: Any, size: int | None) -> Tensor:
-    integers = isinstance(labels, Tensor) and not labels.is_floating_point() and labels.dim() == 1
-    if not integers or size not in (None, len(labels)):
-        raise DataError(argument, f"a tensor of {'' if size is None else f'{size} '}integers", _in_words(labels))
-    return labels.detach().cpu()
 
 
 def _in_words(x: Any) -> str:

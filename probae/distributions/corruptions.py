@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, final
 
 import pyro.distributions as dist
@@ -19,7 +20,7 @@ class Corruption(nn.Module, ABC):
     """A distribution over spoiled examples x~ given the clean x, both (..., D).
 
     To write a new one, subclass this, implement `distribution` and `config`, and hand the object to the model. Any
-    Pyro distribution will do: `dist.Laplace(x, 0.1).to_event(1)`.
+    Pyro distribution will do: `dist.Laplace(x, 0.1).to_event(1)`. A function from x to it will do as well (`Drawn`).
     """
 
     @abstractmethod
@@ -103,6 +104,29 @@ class Gaussian(Corruption):
     @property
     def config(self) -> dict[str, Any]:
         return {"name": "gaussian", "scale": self.scale}
+
+
+@final
+class Drawn(Corruption):
+    """What a function of your own says: from x (..., D) to a distribution of event shape (D,).
+
+    A model with one cannot be saved, since a function cannot be written down.
+
+    Example:
+        >>> Drawn(lambda x: dist.Laplace(x, 0.1).to_event(1)).distribution(torch.zeros(1, 2)).base_dist.scale
+        tensor([[0.1000, 0.1000]])
+    """
+
+    def __init__(self, function: Callable[[Tensor], TorchDistribution]) -> None:
+        super().__init__()
+        self.function = function
+
+    def distribution(self, x: Tensor) -> TorchDistribution:
+        return self.function(x)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"name": f"a function of your own, {getattr(self.function, '__name__', type(self.function).__name__)}"}
 
 
 CORRUPTIONS: dict[str, type[Corruption]] = {

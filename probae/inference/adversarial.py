@@ -13,6 +13,7 @@ from pyro.infer.util import is_validation_enabled
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from probae.checks import nearest, real
 from probae.errors import ArgumentError, NoLikelihoodError, SiteError
@@ -59,7 +60,7 @@ class Adversarial(Objective):
         A scalar tensor: the loss summed over examples, with the scales of subsampling plates, as Pyro's is.
 
     Raises:
-        ArgumentError: names the argument; `discriminator` also for outputs of another shape.
+        ArgumentError: names the argument; `discriminator` also for outputs of another shape, or batch normalization.
         SiteError: if there is no such latent site, if one is not reparameterized or is enumerated, or if the model's
             distribution of it has parameters, which nothing here would train.
 
@@ -102,6 +103,9 @@ class Adversarial(Objective):
         super().__init__(num_particles, vectorize)
         if not isinstance(discriminator, nn.Module):
             raise ArgumentError("discriminator", "a torch.nn.Module", type(discriminator).__name__)
+        if norm := next((part for part in discriminator.modules() if isinstance(part, _BatchNorm)), None):
+            wanted = "one without batch normalization, which would see codes and draws of the prior in batches apart"
+            raise ArgumentError("discriminator", wanted, type(norm).__name__, "LayerNorm looks at each alone")
         if not isinstance(site, str):
             raise ArgumentError("site", "the name of a latent site", repr(site))
         if given is not None and not callable(given):

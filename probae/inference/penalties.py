@@ -23,7 +23,7 @@ class WeightPrior:
 
     so a batch of B examples counts B / N of it. Laplace is L1 of weight 1 / scale, Normal L2 of weight
     1 / (2 scale^2), in nats. The weights are a module's parameters of two dimensions or more: matrices and kernels,
-    no biases.
+    no biases; of a layer with a bound on its weights, those that it applies.
 
     Args:
         module: whose weights, such as `model`, `model.encoder`, or a layer.
@@ -58,4 +58,10 @@ class WeightPrior:
 
 
 def _weights(module: nn.Module) -> list[Tensor]:
-    return [parameter for parameter in module.parameters() if parameter.dim() > 1]
+    """Each once, as it is applied: a bounded layer's `weight` is made of its `raw_weight`."""
+    found: dict[Tensor, Tensor] = {}
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if parameter.dim() > 1:
+                found[parameter] = getattr(part, "weight") if name == "raw_weight" else parameter  # noqa: B009
+    return list(found.values())

@@ -123,6 +123,7 @@ class AdversarialAutoencoder(LatentModel):
         if own_module("discriminator", discriminator):
             self.own_modules = (*self.own_modules, "discriminator")
         self.discriminator = self._classifier_of_codes() if discriminator is None else discriminator
+        self.objective()  # refuses a discriminator that cannot judge
 
     def objective(self) -> Adversarial:
         """The adversarial objective, with the model's own discriminator."""

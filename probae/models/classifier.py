@@ -41,6 +41,8 @@ class Classifier(Model):
     `model.classifier(10)`, whose encoder it copies: unsupervised pretraining, supervised fine-tuning. Examples of an
     unknown label, y = -1, say nothing of p(y given x): `fit` leaves them out.
 
+    It takes neither `mask` nor `lengths`: what is not observed has to be zero, as a data set pads its sequences.
+
     It is no model of x, so there is nothing to sample. Its monitor is log p(y given x), or the accuracy.
 
     Args:
@@ -52,6 +54,7 @@ class Classifier(Model):
         encoder: your own module, (N, D) -> (N, hidden[-1]).
         activation: of the hidden layers.
         dropout: the rate at which hidden units of an MLP are silenced in training, the code's included.
+        top_k: how many of the code's values stay, the largest; by default all.
 
     Raises:
         ArgumentError: names the argument.
@@ -82,6 +85,7 @@ class Classifier(Model):
         encoder: nn.Module | None = None,
         activation: str = "relu",
         dropout: float = 0.0,
+        top_k: int | None = None,
     ) -> None:
         super().__init__(data_shape)
         self.num_labels = checks.positive_int("num_labels", num_labels, minimum=2)
@@ -93,7 +97,7 @@ class Classifier(Model):
         if not self.hidden and (encoder is not None or self.network.config["name"] != "mlp"):
             raise ArgumentError("hidden", "the width of the code, beside an encoder that is no MLP", "none")
         width = self.hidden[-1] if self.hidden else self.num_visible
-        self.code = Delta(width, nonlinearity or (activation if self.hidden else "linear"))
+        self.code = Delta(width, nonlinearity or (activation if self.hidden else "linear"), top_k)
         self.encoder = self._encoder(width) if encoder is None else encoder
         self.dropout = nn.Dropout(getattr(self.network, "dropout", 0.0))
         self.head = nn.Linear(width, self.num_labels)
@@ -213,6 +217,7 @@ class Classifier(Model):
         return {
             "data_shape": list(self.data_shape), "num_labels": self.num_labels, "hidden": list(self.hidden),
             "nonlinearity": self.code.nonlinearity, "network": self.network.config, "activation": self.activation,
+            "top_k": self.code.top_k,
         }  # fmt: skip
 
     # Details.
@@ -247,12 +252,14 @@ class Classifier(Model):
 
 def classifier_on(model: LatentModel, num_labels: int, dropout: float) -> Classifier:
     """See `LatentModel.classifier`."""
-    nonlinearity = model.family.pointwise
+    top_k = model.family.config.get("top_k")
+    nonlinearity = model.family.config["nonlinearity"] if top_k else model.family.pointwise
     if nonlinearity is None:
         raise ArgumentError("guide", "one that makes codes by a nonlinearity", model.family.config)
     if model.labels is not None:
         raise ArgumentError("num_labels", "a model whose encoder sees no labels", model.labels.num_labels)
     common: dict[str, Any] = {"nonlinearity": nonlinearity, "activation": model.activation, "dropout": dropout}
+    common["top_k"] = top_k
     if "encoder" in model.own_modules:
         if model.family.num_outputs != model.latent_dim:
             raise ArgumentError("encoder", "a module of the library's, or one that says the code alone", "your own")

@@ -19,6 +19,7 @@ from probae.models.making import tied as tied_to_encoder
 from probae.networks import Network
 
 JACOBIANS = ("auto", "exact", "estimated")
+_AT_ONCE = 2**24  # numbers in the Jacobians of as many examples as are taken apart at once
 _FEW_UNITS = 32  # of the code, up to which "auto" takes the exact Jacobian
 
 
@@ -146,9 +147,10 @@ class ContractiveAutoencoder(LatentModel):
         if count > most:
             raise ArgumentError("num_directions", f"at most {most} (the smaller of code and data)", count)
         with self.evaluating():
-            rows = self.examples("x", x)
-            _, values, directions = torch.linalg.svd(jacobian(self._code, rows), full_matrices=False)
-            return Tangents(values[:, :count], directions[:, :count])
+            parts = self.examples("x", x).split(max(1, _AT_ONCE // (self.latent_dim * self.num_visible)))
+            found = [torch.linalg.svd(jacobian(self._code, rows), full_matrices=False)[1:] for rows in parts]
+            values, directions = (torch.cat([part[:, :count] for part in side]) for side in zip(*found, strict=True))
+            return Tangents(values, directions)
 
     @property
     def config(self) -> dict[str, Any]:

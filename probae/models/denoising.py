@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Self, final
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
 from probae import checks
-from probae.data import Dataset
-from probae.distributions.corruptions import CORRUPTIONS, Corruption, Gaussian
+from probae.distributions.corruptions import CORRUPTIONS, Corruption, Drawn, Gaussian, Masking
 from probae.distributions.likelihoods import Likelihood
 from probae.distributions.named import make
 from probae.errors import ArgumentError, NotPreparedError
 from probae.inference.elbo import ELBO
 from probae.models.base import Data
 from probae.models.latent import LatentModel
+from probae.models.observed import Observed
 from probae.networks import Network
 
 CHAINS = ("gibbs", "langevin")
@@ -45,7 +46,8 @@ class DenoisingAutoencoder(LatentModel):
         latent_dim: length of the code; more than D is fine, since copying the input does not help.
         hidden: widths of the encoder's hidden layers; the decoder mirrors them.
         corruption: "masking", "gaussian", "salt_and_pepper"; a configuration such as {"name": "masking", "rate": 0.5};
-            or a `Corruption` of your own.
+            a `Corruption` of your own, or a function from x to a Pyro distribution, such as
+            `lambda x: dist.Laplace(x, 0.1).to_event(1)`, with which the model cannot be saved.
         likelihood: "normal" (of scale 1) or "bernoulli", ...; a configuration, or a `Likelihood`.
         emphasis: weights in the loss of the dimensions that were changed and of those that were not; (1, 1) weighs all
             alike, (1, 0) asks for nothing but what was spoiled.
@@ -77,13 +79,14 @@ class DenoisingAutoencoder(LatentModel):
     """
 
     mean: Tensor
+    largest: Tensor
 
     def __init__(
         self,
         data_shape: int | tuple[int, ...],
         latent_dim: int = 128,
         hidden: Sequence[int] | int = (256,),
-        corruption: str | dict[str, Any] | Corruption = "masking",
+        corruption: str | dict[str, Any] | Corruption | Callable[[Tensor], TorchDistribution] = "masking",
         likelihood: str | dict[str, Any] | Likelihood = "normal",
         *,
         emphasis: tuple[float, float] = (1.0, 1.0),
@@ -106,46 +109,60 @@ class DenoisingAutoencoder(LatentModel):
             decoder=decoder,
             activation=activation,
         )
+        if callable(corruption) and not isinstance(corruption, Corruption | type):
+            corruption = Drawn(corruption)
         self.corruption = make("corruption", corruption, Corruption, CORRUPTIONS)
         self.emphasis = _weights(emphasis)
         if self.emphasis != (1.0, 1.0):
             self._check_emphasis()
         self.walkback = checks.positive_int("walkback", walkback, minimum=0)
         self.register_buffer("mean", torch.full((self.num_visible,), torch.nan))
+        self.register_buffer("largest", torch.zeros(()))
 
     def prepare(self, data: Any) -> Self:
-        """Start the output bias at the data's mean, which is kept: chains start around it."""
+        """Start the output bias at the data's mean, which is kept, for chains start around it; and the largest size."""
         super().prepare(data)
-        self.mean.copy_(self._whole(data).mean())
+        seen = self._whole(data)
+        self.mean.copy_(seen.mean())
+        self.largest.copy_(seen.x.abs().max())
         return self
 
     def objective(self) -> ELBO:
         """The ELBO; where dimensions weigh differently, with the difference as a penalty."""
         return ELBO() if self.emphasis == (1.0, 1.0) else ELBO(penalties=self._emphasized)
 
-    def denoise(self, x: Data) -> Tensor:
-        """The mean of p(x given f(x~)) for spoiled examples x~: (N, D). They may be outside the data's support."""
-        with self.evaluating():
-            return self.likelihood.mean(self._outputs(self._any_numbers("x", x)))
+    def denoise(self, x: Data, *, mask: Any = None, lengths: Any = None) -> Tensor:
+        """The mean of p(x given f(x~)) for spoiled examples x~: (N, D). They may be outside the data's support.
 
-    def score(self, x: Data) -> Tensor:
+        The other arguments as in `encode`.
+        """
+        with self.evaluating():
+            return self._reconstructed(self._any_numbers("x", x, mask, lengths).x)
+
+    def score(self, x: Data, *, mask: Any = None, lengths: Any = None) -> Tensor:
         """The gradient of the log-density of the data, blurred by noise of variance s^2: (r(x) - x) / s^2, (N, D).
 
-        Exact for the best reconstruction r, the mean of x given x~: Tweedie's formula (Robbins 1956).
+        Exact for the best reconstruction r, the mean of x given x~: Tweedie's formula (Robbins 1956). Zero where
+        nothing is observed; the other arguments as in `encode`.
 
         Raises:
-            ArgumentError: if the corruption is not Gaussian.
+            ArgumentError: if the corruption is not `Gaussian`, also for one of your own that draws Normal noise.
         """
         scale = self._noise_scale()
         with self.evaluating():
-            x = self._any_numbers("x", x)
-            return (self.likelihood.mean(self._outputs(x)) - x) / scale**2
+            seen = self._any_numbers("x", x, mask, lengths)
+            return seen.blank(self._reconstructed(seen.x) - seen.x) / scale**2
 
     def sample(
         self, num_examples: int | None = None, *, start: Data | None = None, steps: int = 100, method: str = "gibbs",
         mean: bool = False,
     ) -> Tensor:  # fmt: skip
         """Run Markov chains, one for each example, and return where they are.
+
+        A chain is only as tame as what was learned. Beside a linear mean nothing bounds a reconstruction far from the
+        data, and at the defaults many chains run away from digits. Chains that are a hundred times as far from zero as
+        the training data and their own first step are not returned: learn with `walkback`, or bound the mean by
+        likelihood={"name": "normal", "nonlinearity": "sigmoid"}. Those that stay are not thereby good.
 
         Args:
             num_examples: how many chains; 1 by default, or one for each row of `start`.
@@ -159,7 +176,7 @@ class DenoisingAutoencoder(LatentModel):
             (num_examples, D).
 
         Raises:
-            ArgumentError: names the argument.
+            ArgumentError: names the argument; `likelihood`, where chains run away.
             NotPreparedError: without `start`, if `prepare` has not seen data.
 
         Source:
@@ -168,15 +185,18 @@ class DenoisingAutoencoder(LatentModel):
         steps, is_gibbs = checks.positive_int("steps", steps), checks.choice("method", method, CHAINS) == "gibbs"
         scale = 0.0 if is_gibbs else self._noise_scale()
         with self.evaluating():
-            x = self._start(num_examples, start)
-            for step in range(steps):
+            x, far = self._start(num_examples, start), torch.inf
+            for step in range(1, steps + 1):
                 outputs = self._outputs(self._spoiled(x).sample() if is_gibbs else x)
-                if mean and step == steps - 1:
-                    return self.likelihood.mean(outputs)
-                if is_gibbs:
-                    x = self.likelihood.distribution(outputs).sample()
+                if mean and step == steps:
+                    moved = self.likelihood.mean(outputs)
+                elif is_gibbs:
+                    moved = self.likelihood.distribution(outputs).sample()
                 else:
-                    x = x + 0.5 * (self.likelihood.mean(outputs) - x) + scale * torch.randn_like(x)
+                    moved = x + 0.5 * (self.likelihood.mean(outputs) - x) + scale * torch.randn_like(x)
+                far = self._far(x, moved) if step == 1 else far
+                _check_near(moved, far, step)
+                x = moved
             return x
 
     @property
@@ -190,25 +210,39 @@ class DenoisingAutoencoder(LatentModel):
             "network": self.network.config,
         }
 
-    def _seen(self, x: Tensor) -> Tensor:
-        x = self._walked(x) if self.walkback and self.training else x
+    def _seen(self, seen: Observed) -> Tensor:
+        x = self._walked(seen) if self.walkback and self.training else seen.x
         with poutine.mask(mask=False):
-            return pyro.sample("x_corrupted", self._spoiled(x), infer={"is_auxiliary": True})
+            return seen.blank(pyro.sample("x_corrupted", self._spoiled(x), infer={"is_auxiliary": True}))
 
     @torch.no_grad()
-    def _walked(self, x: Tensor) -> Tensor:
+    def _walked(self, seen: Observed) -> Tensor:
         """Where the model's own chain is after 0 to `walkback` steps from x, as many for each example as are drawn."""
-        steps = torch.randint(self.walkback + 1, (len(x), 1), device=x.device)
+        x, steps = seen.x, torch.randint(self.walkback + 1, (len(seen.x), 1), device=seen.x.device)
         for step in range(self.walkback):
-            moved = self.likelihood.distribution(self._outputs(self._spoiled(x).sample())).sample()
-            x = torch.where(step < steps, moved, x)
+            outputs = self._outputs(seen.blank(self._spoiled(x).sample()))
+            x = torch.where(step < steps, seen.blank(self.likelihood.distribution(outputs).sample()), x)
         return x
 
+    @property
+    def _fillings(self) -> int | None:
+        """What masking taught it to fill in are zeros, which its own reconstruction is not."""
+        return 1 if isinstance(self.corruption, Masking) else None
+
+    def _far(self, *values: Tensor) -> float:
+        """What is beyond all bounds: a hundred times the largest of the training data, if known, and of these."""
+        return 100 * max(x.abs().max().item() for x in (self.largest, *values)) or math.inf
+
     def _spoiled(self, x: Tensor) -> TorchDistribution:
-        spoiled = self.corruption.distribution(x)
+        wanted = f"a Pyro distribution of event shape ({self.num_visible},)"
+        try:
+            spoiled = self.corruption.distribution(x)
+        except ValueError as error:  # of a distribution that checks its parameters
+            raise ArgumentError("corruption", wanted, f"parameters that it cannot have: {error}") from error
+        if not isinstance(spoiled, TorchDistributionMixin):
+            raise ArgumentError("corruption", wanted, type(spoiled).__name__)
         if spoiled.event_shape != x.shape[-1:]:
-            got = f"event shape {tuple(spoiled.event_shape)}"
-            raise ArgumentError("corruption", f"a distribution of event shape ({self.num_visible},)", got)
+            raise ArgumentError("corruption", wanted, f"event shape {tuple(spoiled.event_shape)}")
         return spoiled
 
     def _emphasized(self, batch: Any, guide_trace: Any) -> Tensor:
@@ -219,18 +253,15 @@ class DenoisingAutoencoder(LatentModel):
         weight = torch.where(seen != given.x, *self.emphasis)
         return given.blank((1 - weight) * each.base_dist.log_prob(given.x)).sum(-1)
 
-    def _outputs(self, x: Tensor) -> Tensor:
-        return self._decode(self.family.code(self._encode(x)))
-
-    def _any_numbers(self, argument: str, x: Data) -> Tensor:
+    def _any_numbers(self, argument: str, x: Data, mask: Any = None, lengths: Any = None) -> Observed:
         """Examples that need not be in the likelihood's support."""
-        tensor: Any = x.tensor if isinstance(x, Dataset) else torch.tensor(x) if isinstance(x, np.ndarray) else x
-        return checks.examples(argument, tensor, self.data_shape).to(self.device, self.dtype)
+        seen = self._numbers(argument, x, mask, lengths)
+        return Observed(seen.x.to(self.device, self.dtype), None if seen.mask is None else seen.mask.to(self.device))
 
     def _start(self, num_examples: int | None, start: Data | None) -> Tensor:
         count = None if num_examples is None else checks.positive_int("num_examples", num_examples)
         if start is not None:
-            x = self._any_numbers("start", start)
+            x = self._any_numbers("start", start).x
             if count not in (None, len(x)):
                 raise ArgumentError("num_examples", f"{len(x)}, the length of start", count)
             return x
@@ -240,7 +271,8 @@ class DenoisingAutoencoder(LatentModel):
 
     def _noise_scale(self) -> float:
         if not isinstance(self.corruption, Gaussian):
-            raise ArgumentError("corruption", "'gaussian' for a score", self.corruption.config["name"])
+            hint = "Of another corruption the scale of its noise is not known"
+            raise ArgumentError("corruption", "'gaussian' for a score", repr(self.corruption.config["name"]), hint)
         return self.corruption.scale
 
     def _check_emphasis(self) -> None:
@@ -249,6 +281,14 @@ class DenoisingAutoencoder(LatentModel):
         each = self.likelihood.distribution(torch.zeros(1, self.likelihood.num_outputs))
         if not isinstance(each, dist.Independent) or each.base_dist.event_shape:
             raise ArgumentError("emphasis", "(1, 1) where dimensions have no likelihood of their own", self.emphasis)
+
+
+def _check_near(x: Tensor, far: float, step: int) -> None:
+    largest = x.abs().max().item()
+    if not largest <= far:  # NaN is not
+        found = f"values of {largest:.2g} after {step} steps"
+        hint = "Learn with walkback=, or take likelihood={'name': 'normal', 'nonlinearity': 'sigmoid'}"
+        raise ArgumentError("likelihood", "chains that stay near the data", found, hint)
 
 
 def _weights(emphasis: Any) -> tuple[float, float]:

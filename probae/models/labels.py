@@ -51,7 +51,7 @@ class Labels(nn.Module):
         """
         if y is None:
             raise DataError(argument, f"labels: the model is p(x{', y' if self.latent else ' given y'})", None)
-        hint = "" if self.latent else "labels='latent' learns from unknown ones (-1) too"
+        hint = "" if self.latent else "pb.VAE(labels='latent') learns from unknown ones (-1) too"
         y = check_labels(argument, y, size, self.num_labels, unknown=self.latent, hint=hint)
         return y.to(self.rates.device)
 
@@ -157,7 +157,7 @@ def check_labels(argument: str, y: Any, size: int, num_labels: int, *, unknown: 
     Raises:
         DataError: for another type or shape, or labels outside the range.
     """
-    y = _integers(argument, y)
+    y = integers(argument, y)
     y = y.expand(size) if y.dim() == 0 else y
     if y.shape != (size,):
         raise DataError(argument, f"labels of shape ({size},), one an example", f"shape {tuple(y.shape)}")
@@ -168,7 +168,8 @@ def check_labels(argument: str, y: Any, size: int, num_labels: int, *, unknown: 
     return y.to(torch.int64)
 
 
-def _integers(argument: str, y: Any) -> Tensor:
+def integers(argument: str, y: Any) -> Tensor:
+    """Integer labels as a tensor, from a number, a sequence, an array or a tensor."""
     if isinstance(y, (int, np.integer, np.ndarray, list, tuple, range)) and not isinstance(y, bool):
         try:
             y = torch.as_tensor(np.asarray(y))

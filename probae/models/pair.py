@@ -125,7 +125,7 @@ class LatentPair(Model, ABC):
         seen = self._observed(x, mask, lengths)
         with self.plate(len(seen.x)):
             label = None if self.labels is None else self.labels.infer(seen.x, y)
-            posterior = self.family.distribution(self._encode(seen.blank(self._seen(seen.x)), label))
+            posterior = self.family.distribution(self._encode(self._seen(seen), label))
             return pyro.sample("z", posterior) if self.upper is None else self.upper.infer(posterior)
 
     # What it declares.
@@ -182,7 +182,7 @@ class LatentPair(Model, ABC):
 
         def score(batch: Batch) -> Tensor:
             seen = self._observed_in(batch)
-            code = self.family.code(self._encode(seen.blank(self._seen(seen.x))))
+            code = self.family.code(self._encode(self._seen(seen)))
             likelihood = self._likelihood(self._decode(code), seen).log_prob(seen.x)
             return (likelihood + self.prior.distribution().log_prob(code)).mean()
 
@@ -204,12 +204,20 @@ class LatentPair(Model, ABC):
             ArgumentError: names `mask` or `lengths`; for another shape or dtype, lengths below 1, an example of which
                 nothing is observed.
         """
+        seen = self._numbers(argument, x, mask, lengths)
+        shown = seen.x if seen.mask is None else torch.where(seen.mask, seen.x, self.likelihood.placeholder(seen.x))
+        self.check(argument, shown)
+        return Observed(seen.x.to(self.device, self.dtype), None if seen.mask is None else seen.mask.to(self.device))
+
+    def _numbers(self, argument: str, x: Any, mask: Any = None, lengths: Any = None) -> Observed:
+        """The same for any finite numbers, whether or not they are in the support; as they came, where they are."""
         if lengths is None and isinstance(x, Dataset):
             lengths = x.lengths
-        if mask is None and lengths is None:
-            return Observed(self.examples(argument, x))
-        x = x.tensor if isinstance(x, Dataset) else torch.tensor(x) if isinstance(x, np.ndarray) else x
+        arrays = isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
+        x = x.tensor if isinstance(x, Dataset) else torch.tensor(x) if arrays else x
         rows = checks.rows(argument, x, self.data_shape)
+        if mask is None and lengths is None:
+            return Observed(checks.finite(argument, rows))
         mask = None if mask is None else check_mask(mask, len(rows), self.data_shape).to(rows.device)
         lengths = None if lengths is None else check_lengths(lengths, len(rows), self.data_shape).to(rows.device)
         seen = observed(rows, mask, lengths, self.data_shape)
@@ -217,8 +225,7 @@ class LatentPair(Model, ABC):
             raise ArgumentError("mask", "at least one observed value in each example", "one without any")
         self.likelihood.check_mask("mask", seen.mask)
         checks.finite(argument, seen.x)
-        self.check(argument, torch.where(seen.mask, seen.x, self.likelihood.placeholder(seen.x)))
-        return Observed(seen.x.to(self.device, self.dtype), seen.mask.to(self.device))
+        return seen
 
     def _observed(self, x: Tensor, mask: Tensor | None, lengths: Tensor | None) -> Observed:
         """What a callable is given; checked where Pyro validates, as in the first step of training."""
@@ -253,9 +260,9 @@ class LatentPair(Model, ABC):
             return self.likelihood.distribution(outputs)
         return self.likelihood.observed(outputs, seen.mask)
 
-    def _seen(self, x: Tensor) -> Tensor:
-        """What the guide's encoder sees of the examples."""
-        return x
+    def _seen(self, seen: Observed) -> Tensor:
+        """What the guide's encoder sees of the examples, zero where nothing is observed."""
+        return seen.x
 
     def _encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return outputs_of("encoder", self.encoder, joined(x, label), self.family.num_outputs)

@@ -128,14 +128,16 @@ class ProbabilisticPCA(LatentModel):
         per_example = self.marginal().log_prob(self.examples("data", data).double())
         return exact_estimate(per_example, "the latent vector is integrated out in closed form", protocol_of(data))
 
-    def inpaint(self, x: Data, mask: Any, y: Any = None, *, steps: int = 1, mean: bool = False) -> Tensor:
+    def inpaint(
+        self, x: Data, mask: Any = None, y: Any = None, *, lengths: Any = None, steps: int = 1, mean: bool = False
+    ) -> Tensor:
         """Fill in what is not observed, (N, D), from p(x_missing given x_observed), a Normal: no chain is needed.
 
         With o the observed dimensions of an example, z given x_o is Normal(M^-1 W_o' (x_o - mu_o), s^2 M^-1),
         M = W_o' W_o + s^2 I.
 
         Args:
-            x, mask: as in `pb.VAE.inpaint`.
+            x, mask, lengths: as in `pb.VAE.inpaint`.
             y: None; the model has no labels.
             steps: has no effect; draws are independent.
             mean: the mean of x_missing given x_observed instead of a draw.
@@ -143,7 +145,7 @@ class ProbabilisticPCA(LatentModel):
         self._refuse_labels(y)
         checks.positive_int("steps", steps)
         with self.evaluating():
-            seen = super().observed("x", x, mask)
+            seen = super().observed("x", x, mask, lengths)
             shown = torch.ones_like(seen.x, dtype=torch.bool) if seen.mask is None else seen.mask
             weight, mu, variance = self._doubled()
             away = torch.where(shown, seen.x.double() - mu, 0.0)

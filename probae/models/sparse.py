@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from probae import checks
 from probae.distributions.likelihoods import Likelihood
-from probae.errors import ArgumentError
+from probae.errors import ArgumentError, NoLikelihoodError
 from probae.inference.elbo import ELBO
 from probae.models.base import Data
 from probae.models.latent import LatentModel
+
+_NARROW = 0.01
 
 
 class BoundedLinear(nn.Module):
@@ -55,10 +57,12 @@ class Activity(NamedTuple):
         rates: the share of examples in which each unit is active, (latent_dim,): not zero, or above 1/2 where it is
             a sigmoid.
         means: each unit's mean over the examples, (latent_dim,): what a target rate is asked of.
+        ranges: from each unit's smallest value in an example to its largest, (latent_dim,).
     """
 
     rates: Tensor
     means: Tensor
+    ranges: Tensor
 
     @property
     def active_share(self) -> float:
@@ -67,8 +71,11 @@ class Activity(NamedTuple):
 
     @property
     def dead(self) -> Tensor:
-        """The indices of the units that are active in no example, in order."""
-        return (self.rates == 0).nonzero().flatten()
+        """The indices of the units that say nothing of an example, in order.
+
+        Their range is below a hundredth of the widest unit's: silent, or saturated, or about a rate.
+        """
+        return (self.ranges <= _NARROW * self.ranges.max()).nonzero().flatten()
 
 
 @final
@@ -89,9 +96,12 @@ class SparseAutoencoder(LatentModel):
     The decoder's columns are bounded by one, or the penalties could be escaped: codes shrink, or move a little about
     their rate, while the decoder grows.
 
-    It is deterministic, so it has no log-likelihood; its monitor is log p(x, z) at the codes. With a linear decoder,
-    training starts from a dictionary of random unit vectors and an encoder that is its transpose, centred by `prepare`:
-    from independent weights most units of the code would die at once. `activity` tells of dead units.
+    It is deterministic, so it has no log-likelihood, and nothing to sample from: the prior stands for a penalty, and
+    its draws, of both signs and each unit by itself, are no codes. Its monitor is log p(x, z) at the codes.
+
+    With a linear decoder, training starts from a dictionary of random unit vectors and an encoder that is its
+    transpose, centred by `prepare`: from independent weights most units of the code would die at once. `activity` tells
+    of dead units.
 
     Args:
         data_shape: of one example.
@@ -175,6 +185,15 @@ class SparseAutoencoder(LatentModel):
             if isinstance(layer, nn.Linear):
                 layers[place] = BoundedLinear(layer)
 
+    def model(self, x: Tensor | None = None, y: Tensor | None = None, **options: Any) -> Tensor:
+        """p(x, z) of examples; without them there is nothing to draw codes from, as `sample` says too."""
+        if x is None and self.prior.proper:  # a flat one says so itself
+            raise NoLikelihoodError(
+                "the prior of a sparse autoencoder stands for a penalty: its draws are no codes. Decode codes of data "
+                "instead (model.decode(model.embed(x))), or train a model with a prior to draw from, such as pb.VAE"
+            )
+        return super().model(x, y, **options)
+
     def prepare(self, data: Any) -> Self:
         """Start the output bias at the data's mean, and the encoder's where it looks at what differs from it."""
         super().prepare(data)
@@ -194,7 +213,7 @@ class SparseAutoencoder(LatentModel):
         """How often each unit of the code is active over the examples; which units are dead."""
         code = self.embed(x)
         active = code > 0.5 if self.target_rate is not None else code != 0
-        return Activity(active.to(code).mean(0), code.mean(0))
+        return Activity(active.to(code).mean(0), code.mean(0), code.amax(0) - code.amin(0))
 
     def _divergence(self, batch: Any, guide_trace: Any) -> Tensor:
         """strength * sum_j KL(Bernoulli(target_rate) to Bernoulli(m_j)), m_j the mean of unit j over the batch."""

@@ -136,7 +136,10 @@ class Place:
             raise ArgumentError("by", f"a model whose codes are {self.up.nonlinearity}", up.nonlinearity)
         if not torch.equal(NONLINEARITIES[down.nonlinearity](outputs), means):
             wanted = "another model for inputs that are not made by such units"
-            raise ArgumentError("by", wanted, f"{type(model).__name__} of {down.nonlinearity} ones")
+            of_data = isinstance(self.likelihood, Normal) and self.likelihood.nonlinearity == "linear"
+            rates = of_data and down.nonlinearity == "sigmoid"
+            hint = "likelihood={'name': 'normal', 'nonlinearity': 'sigmoid'} makes rates by them" if rates else ""
+            raise ArgumentError("by", wanted, f"{type(model).__name__} of {down.nonlinearity} ones", hint)
         tied = isinstance(self.down.affine, TransposedLinear) and torch.equal(down.weight, up.weight.T)
         if not (self.down.free or tied or isinstance(down.affine, type(self.down.affine))):
             raise ArgumentError("by", "a model whose decoder is tied or bounded as this one is", type(model).__name__)

@@ -22,7 +22,9 @@ class Recurrent(Network):
     """Gated recurrent units over the first axis of the data shape, (T,) or (T, ...): a layer for each `hidden` width.
 
     The encoder reads a sequence step by step and hands on its state after the last step that is not all zero, so that
-    zeros behind the end of a shorter sequence, as `lengths=` leaves them, change nothing. The decoder starts from a
+    zeros behind the end of a shorter sequence, as `lengths=` leaves them, change nothing. It is not told the end: steps
+    of zeros that are data, such as a silence, count only if another step follows, so that sequences which differ in the
+    length of such a tail have one code. Give them a channel that is one at each step. The decoder starts from a
     state made of the code, reads the code again at each step, and makes each step's outputs of its state there. Without
     hidden layers there is one, as wide as what comes out of the encoder and goes into the decoder.
 

@@ -106,7 +106,8 @@ def affine(weight: Tensor, bias: Tensor) -> nn.Linear:
         [[3.0, 3.0]]
     """
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # type: ignore[assignment]
-    layer.weight, layer.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
+    weight = weight.clone(memory_format=torch.contiguous_format)  # as it will be when it is read back from a file
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias.clone())
     return layer
 
 

@@ -143,7 +143,7 @@ WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
     "other widths": ("queries: expected examples of 3", lambda: retrieval.euclidean_search(PLANE, SPACE, 1)),
     "too many near": ("k: expected at most 2", lambda: retrieval.euclidean_search(SPACE, SPACE, 3)),
     "NaN": ("queries: expected finite", lambda: retrieval.euclidean_search(SPACE / 0, SPACE, 1)),
-    "labels": ("query_labels: expected a tensor of 2", lambda: retrieval.same_label(INDICES, LABELS, LABELS)),
+    "labels": ("query_labels: expected 2 integers", lambda: retrieval.same_label(INDICES, LABELS, LABELS)),
     "beyond": ("retrieved: expected indices below 4", lambda: retrieval.same_label(INDICES + 4, LABELS[:2], LABELS)),
     "negative": ("retrieved: expected indices of at least 0", lambda: retrieval.among(INDICES - 1, INDICES)),
     "other queries": ("neighbours: expected those of 2", lambda: retrieval.among(INDICES, INDICES[:1])),

@@ -115,7 +115,11 @@ def test_samples_that_cannot_be_drawn(probae: Probae, trained: Train, words: lis
 
 @pytest.mark.parametrize(
     ("name", "missing"),
-    [("vae", {"filters"}), ("rbm", {"traversals", "manifold"}), ("sparse_autoencoder", {"estimates", "manifold"})],
+    [
+        ("vae", {"filters"}),
+        ("rbm", {"traversals", "manifold"}),
+        ("sparse_autoencoder", {"estimates", "manifold", "samples"}),
+    ],
 )
 def test_plot_draws_what_the_model_offers(probae: Probae, trained: Train, name: str, missing: set[str]) -> None:
     folder = trained(name)

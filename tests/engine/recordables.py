@@ -261,6 +261,9 @@ CASES: dict[str, Callable[[], Recordable]] = {
     "warm-up": lambda: of(Net(), pb.ELBO(warmup=4)),
     "free bits": lambda: autoencoder(pb.ELBO(free_bits=0.1)),
     "PCD": lambda: machine(pb.PCD(num_chains=8)),
+    "fast weights": lambda: machine(pb.PCD(num_chains=8, fast_rate=0.1)),
+    "parallel tempering": lambda: machine(pb.ParallelTempering(2, num_chains=8, num_temperatures=4)),
+    "trajectory tempering": lambda: machine(pb.TrajectoryTempering(num_chains=8, num_machines=4, threshold=1.0)),
     "CD": lambda: machine(pb.CD(steps=2)),
     "exact": lambda: machine("exact"),
     "replaced buffer": lambda: of(Running()),
@@ -271,7 +274,8 @@ CASES: dict[str, Callable[[], Recordable]] = {
 }
 
 MOVING = (
-    "scored", "dropout, batch normalization", "convolution", "PCD", "warm-up", "replaced buffer", "parameter changed",
+    "scored", "dropout, batch normalization", "convolution", "PCD", "fast weights", "parallel tempering",
+    "trajectory tempering", "warm-up", "replaced buffer", "parameter changed",
 )  # fmt: skip
 """A step of these changes a parameter or a buffer before the optimizer does."""
 

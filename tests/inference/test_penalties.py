@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -33,6 +34,22 @@ def test_the_batches_of_an_epoch_count_the_prior_once(prior: str, tied: bool) ->
         for value in (difference, -log_prior(model, prior, 0.3))
     )
     torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("part", ["model", "layer"])
+def test_a_bounded_layer_pays_for_what_it_applies(part: str) -> None:
+    """Longer columns are the same function, and cost the same."""
+    model: Any = pb.SparseAutoencoder(9, 4)
+    prior = pb.WeightPrior(model if part == "model" else model.decoder[0], 40)
+    before = prior(None, None)
+    with torch.no_grad():
+        model.decoder[0].raw_weight *= 3.0
+    torch.testing.assert_close(prior(None, None), before)
+    prior(None, None).backward()
+    assert (model.decoder[0].raw_weight.grad * model.decoder[0].raw_weight).sum(0).abs().max() < 1e-6
+    applied = [model.decoder[0].weight, *([model.encoder[0].weight] if part == "model" else [])]
+    total = sum(weight.square().sum() / 2 + weight.numel() * 0.5 * math.log(2 * math.pi) for weight in applied)
+    torch.testing.assert_close(prior(None, None), total / 40)
 
 
 @pytest.mark.parametrize("way", ["eager", "trace"])

@@ -191,6 +191,7 @@ def test_priors_that_cannot_be_drawn_from_or_are_learned_are_refused() -> None:
     "bad",
     [
         {"strength": -1.0}, {"discriminator_hidden": (0,)}, {"discriminator": lambda z: z}, {"num_labels": 1},
+        {"discriminator": nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))},
         {"guide": "dleta"}, {"prior": {"name": "kernel"}}, {"activation": "sine"},
     ],
     ids=lambda given: next(iter(given)),

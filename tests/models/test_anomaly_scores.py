@@ -138,7 +138,10 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     "a map of units": (ArgumentError, "^likelihood: expected one that is a product", lambda: one_hot().anomaly_map(
         torch.stack([V, 1 - V], -1).flatten(1)[:, :64])),
     "a bound of a Delta": (NoLikelihoodError, "Delta", lambda: pb.Autoencoder(64).anomaly_score(X, method="bound")),
-    "an unknown method": (ArgumentError, "^method: ", lambda: pb.VAE(64).anomaly_score(V, method="energy")),
+    "a method of no Delta": (ArgumentError, "^method: .*'reconstruction'; got 'energy'", lambda: pb.Autoencoder(
+        64).anomaly_score(X, method="energy")),
+    "an unknown method": (ArgumentError, "^method: .*'bound', .*'reconstruction'", lambda: pb.VAE(64).anomaly_score(
+        V, method="energy")),
     "an unknown option": (ArgumentError, "^num_sample: ", lambda: pb.VAE(64).anomaly_score(V, num_sample=3)),
     "an option without use": (ArgumentError, "^num_samples: ", lambda: pb.Autoencoder(64).anomaly_score(
         X, num_samples=3)),

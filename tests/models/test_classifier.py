@@ -146,6 +146,7 @@ LEARNED: dict[str, tuple[Callable[[], Any], Any]] = {
     "Autoencoder, dropout": (lambda: pb.Autoencoder(SIZE, 6, (20, 12), dropout=0.3), GREY),
     "Autoencoder, tied": (lambda: pb.Autoencoder(SIZE, 6, 20, tied=True), GREY),
     "SparseAutoencoder": (lambda: pb.SparseAutoencoder(SIZE, 6), GREY),
+    "SparseAutoencoder, top-k": (lambda: pb.SparseAutoencoder(SIZE, 6, top_k=3), GREY),
     "DenoisingAutoencoder": (lambda: pb.DenoisingAutoencoder(SIZE, 6, 20), GREY),
     "ContractiveAutoencoder": (lambda: pb.ContractiveAutoencoder(SIZE, 6), GREY),
     "convolutional": (lambda: pb.Autoencoder((8, 8), 6, 9, network={"name": "conv", "channels": [2]}), GREY),
@@ -201,7 +202,6 @@ def test_few_labels_are_enough_on_pretrained_codes() -> None:
 NO_CLASSIFIER: dict[str, tuple[str, Callable[[], Any]]] = {
     "labels in the encoder": ("num_labels", lambda: pb.VAE(SIZE, 6, 20, num_labels=2)),
     "a flow": ("guide", lambda: pb.VAE(SIZE, 6, 20, guide="flow")),
-    "the largest codes": ("guide", lambda: pb.SparseAutoencoder(SIZE, 6, top_k=2)),
     "an own encoder of means and scales": ("encoder", lambda: pb.VAE(SIZE, 6, encoder=nn.Linear(SIZE, 12))),
     "a recurrent one whose state is the code": ("network", lambda: pb.VAE((8, 8), 6, (), network="recurrent")),
 }

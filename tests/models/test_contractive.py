@@ -190,6 +190,18 @@ def test_wrong_settings_are_refused_by_name(bad: dict[str, Any]) -> None:
         make(**bad)
 
 
+def test_tangents_of_many_examples_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if at once; no Jacobian of more than two examples is kept."""
+    model, x = pb.ContractiveAutoencoder(6, 4), torch.rand(7, 6)
+    whole, sizes = model.tangents(x, 3), list[int]()
+    model.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr("probae.models.contractive._AT_ONCE", 2 * 4 * 6 + 1)
+    parts = model.tangents(x, 3)
+    assert sizes == [2, 2, 2, 1]
+    torch.testing.assert_close(parts.singular_values, whole.singular_values)
+    torch.testing.assert_close(parts.directions.abs(), whole.directions.abs())
+
+
 def test_no_more_tangents_than_there_are() -> None:
     with pytest.raises(ArgumentError, match=r"^num_directions: expected at most 4 \(the smaller of code and data\)"):
         make().tangents(some(), 5)

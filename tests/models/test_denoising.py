@@ -198,7 +198,70 @@ def test_chains_start_around_the_datas_mean() -> None:
     assert model.sample(start=BITS[:7].tensor, steps=1).shape == (7, 64)
 
 
+@pytest.mark.parametrize(("gain", "method"), [(3.0, "gibbs"), (5.0, "langevin")])
+@pytest.mark.parametrize("steps", [15, 1000])
+def test_a_chain_that_runs_away_is_refused_with_what_helps(gain: float, method: str, steps: int) -> None:
+    """r(x~) = 3 x~ triples what it is given; far is a hundred times the training data, not far from where it is."""
+    encoder = nn.Linear(2, 2)
+    with torch.no_grad():
+        encoder.weight.copy_(gain * torch.eye(2))
+    model = pb.DenoisingAutoencoder(2, 2, corruption=GAUSSIAN, encoder=encoder, decoder=nn.Identity())
+    model.prepare(torch.randn(100, 2))
+    for mean in (False, True):
+        with pytest.raises(ArgumentError, match=r"^likelihood: expected chains that stay .*walkback=, .*'sigmoid'"):
+            model.sample(5, steps=steps, method=method, mean=mean)
+    assert model.sample(5, steps=1, method=method).abs().max() < 100
+    model.prepare(1e9 * torch.randn(100, 2))
+    assert model.sample(start=torch.randn(5, 2), steps=15, method=method).abs().max() > 1e3
+
+
+def test_a_chain_of_the_defaults_is_near_the_data_or_refused() -> None:
+    for likelihood in ("normal", {"name": "normal", "nonlinearity": "sigmoid"}):
+        torch.manual_seed(0)
+        model = pb.DenoisingAutoencoder(64, likelihood=likelihood)
+        model.fit(GREY, epochs=20, seed=0, progress=False)
+        try:
+            assert model.sample(50, mean=True).abs().max() < 100
+        except ArgumentError:
+            assert likelihood == "normal"
+
+
 # A corruption of one's own.
+
+
+def test_a_function_is_a_corruption(tmp_path: Path) -> None:
+    def blurred(x: Tensor) -> Any:
+        return dist.Laplace(x, 0.1).to_event(1)
+
+    model = pb.DenoisingAutoencoder(64, 10, 16, blurred)
+    run = model.fit(GREY[:50], valid=GREY[:50], epochs=2, seed=0, compile="trace", progress=False)
+    assert run.compile == "trace"
+    _, seen = loss_of(model, GREY.tensor[:50])
+    assert 0.05 < (seen - GREY.tensor[:50]).abs().mean() < 0.2
+    with pytest.raises(ArgumentError, match=r"corruption: expected one of .*; got 'a function of your own, blurred'"):
+        model.save(tmp_path)
+    with pytest.raises(
+        ArgumentError, match=r"corruption: expected 'gaussian' for a score; got 'a function of your own"
+    ):
+        model.score(GREY[:5])
+
+
+BAD: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
+    "a tensor": ("got Tensor", lambda x: x + 1),
+    "nothing": ("got NoneType", lambda x: None),
+    "NaN": ("got parameters that it cannot have", lambda x: dist.Normal(x * torch.nan, 1.0).to_event(1)),
+    "a negative scale": ("got parameters that it cannot have", lambda x: dist.Normal(x, -1.0).to_event(1)),
+    "torch's own": ("got MultivariateNormal", lambda x: torch.distributions.MultivariateNormal(x, torch.eye(64))),
+    "no event": (r"got event shape \(\)", lambda x: dist.Normal(x, 1.0)),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_no_corruption_is_named(case: str) -> None:
+    message, function = BAD[case]
+    wanted = r"^corruption: expected a Pyro distribution of event shape \(64,\); "
+    with pytest.raises(ArgumentError, match=wanted + message):
+        pb.DenoisingAutoencoder(64, 10, 16, function).fit(GREY[:5], epochs=1)
 
 
 def test_a_corruption_of_ones_own_trains_and_moves(tmp_path: Path) -> None:
@@ -211,22 +274,11 @@ def test_a_corruption_of_ones_own_trains_and_moves(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_one_of_another_shape_is_named() -> None:
-    @final
-    class Wrong(Corruption):
-        config: Any = {}  # noqa: RUF012 (it is never read)
-
-        def distribution(self, x: Tensor) -> Any:
-            return dist.Normal(x, 0.1)
-
-    with pytest.raises(ArgumentError, match=r"corruption: expected a distribution of event shape \(64,\); got event"):
-        pb.DenoisingAutoencoder(64, 10, 16, Wrong()).fit(GREY[:5], epochs=1)
-
-
 # What it refuses.
 
 REFUSED: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "rate": (ArgumentError, "rate: ", lambda: make(corruption={"name": "masking", "rate": 2.0})),
+    "a class": (ArgumentError, "corruption: expected a name or a Corruption", lambda: make(corruption=Corruption)),
     "corruption": (ArgumentError, "corruption: expected one of", lambda: make(corruption="blur")),
     "emphasis alone": (ArgumentError, "emphasis: expected two weights", lambda: make(emphasis=2.0)),
     "negative emphasis": (ArgumentError, "emphasis: expected a finite number", lambda: make(emphasis=(1.0, -1.0))),
@@ -240,7 +292,7 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     ),
     "mask": (ArgumentError, "mask: expected a bool", lambda: make().guide(torch.rand(2, 6), mask=torch.ones(2, 6))),
     "lengths": (ArgumentError, "lengths: expected", lambda: make().model(torch.rand(2, 6), lengths=torch.ones(2))),
-    "score": (ArgumentError, "corruption: expected 'gaussian' for a score; got masking",
+    "score": (ArgumentError, "corruption: expected 'gaussian' for a score; got 'masking'",
               lambda: make().score(torch.rand(2, 6))),
     "langevin": (ArgumentError, "corruption: expected 'gaussian'", lambda: make().sample(start=X, method="langevin")),
     "method": (ArgumentError, "method: expected one of 'gibbs', 'langevin'", lambda: make().sample(method="gibs")),

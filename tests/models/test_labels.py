@@ -215,7 +215,7 @@ def test_labels_by_guess_and_by_request() -> None:
         ("condition", None, "expected .*labels"),
         ("condition", LONG.float(), r"expected integer labels; got a tensor of torch.float32"),
         ("condition", LONG[:3], r"expected labels of shape \(4,\), one an example; got shape \(3,\)"),
-        ("condition", LONG - 1, "expected labels from 0 to 2; got values from -1 to 1. labels='latent' learns"),
+        ("condition", LONG - 1, r"expected labels from 0 to 2; got values from -1 to 1. pb.VAE\(labels='latent'\)"),
         ("latent", LONG + 1, "expected labels from 0 to 2, or -1 where unknown; got values from 1 to 3"),
         ("latent", LONG - 2, ".* where unknown; got values from -2 to 0"),
         ("latent", "two", "expected integer labels; got str"),

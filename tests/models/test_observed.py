@@ -263,6 +263,64 @@ def test_noise_does_not_reach_what_is_not_observed() -> None:
     assert (seen[-1][mask] != x[mask]).all()
 
 
+def test_walkback_does_not_read_what_is_not_observed() -> None:
+    """Neither what was hidden from the start nor what the chain itself puts there."""
+    model = pb.DenoisingAutoencoder(4, 2, 8, {"name": "gaussian", "scale": 1.0}, walkback=3)
+    seen: list[Tensor] = []
+    model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    _, x, mask = partly(64)
+    model.guide(x, mask=mask)
+    assert len(seen) == 4
+    assert all((given[~mask] == 0).all() for given in seen)
+    assert all((given[mask] != 0).all() for given in seen)
+
+
+def test_denoise_and_score_come_by_the_same_door() -> None:
+    """Values that are hidden may be anything; a data set brings its lengths; numbers need not be in the support."""
+    torch.manual_seed(0)
+    model: Any = pb.DenoisingAutoencoder((3, 2), 4, 8, "gaussian", "bernoulli")
+    x, lengths = 3 * torch.randn(4, 3, 2), torch.tensor([1, 2, 3, 1])
+    mask = (torch.arange(3) < lengths.unsqueeze(1)).repeat_interleave(2, 1)
+    spoiled = torch.where(mask, x.flatten(1), torch.nan)
+    blank = torch.where(mask, x.flatten(1), 0.0)
+    data = Dataset(blank, data_shape=(3, 2), lengths=lengths)
+    for verb, expected in ((model.denoise, model.denoise(blank)), (model.score, model.score(blank) * mask)):
+        for given in ({"mask": mask}, {"lengths": lengths}, {"mask": mask, "lengths": lengths}):
+            torch.testing.assert_close(verb(spoiled, **given), expected, rtol=0, atol=0)
+        torch.testing.assert_close(verb(data), expected, rtol=0, atol=0)
+        with pytest.raises(ArgumentError, match=r"^lengths: expected"):
+            verb(x, lengths=lengths - 1)
+        with pytest.raises(ArgumentError, match=r"^mask: expected at least one observed"):
+            verb(x, mask=torch.zeros(6, dtype=torch.bool))
+        with pytest.raises(DataError, match=r"^x: expected finite"):
+            verb(spoiled)
+
+
+def test_many_examples_are_encoded_in_parts() -> None:
+    """What comes out is as if at once, and no network sees more than 1,024 of them."""
+    sizes: list[int] = []
+    shape, x, y = (1, 4, 4), torch.randn(2500, 16), torch.randint(3, (2500,))
+    models: dict[str, Any] = {
+        "plain": pb.Autoencoder(shape, 3, 8, network="conv"),
+        "denoising": pb.DenoisingAutoencoder(shape, 3, 8, "gaussian", network="conv"),
+        "labels": pb.VAE(shape, 3, 8, "normal", num_labels=3, network="conv"),
+    }
+    for name, model in models.items():
+        given = (x, y) if name == "labels" else (x,)
+        codes, made = model.embed(*given), model.reconstruct(*given)
+        torch.testing.assert_close(model.encode(*given).mean, codes)
+        for rows in (slice(0, 500), slice(900, 1200), slice(2300, 2500)):
+            part = tuple(one[rows] for one in given)
+            torch.testing.assert_close(model.embed(*part), codes[rows])
+            torch.testing.assert_close(model.reconstruct(*part), made[rows])
+        model.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+        verbs = (model.embed, model.encode, model.reconstruct, model.anomaly_map)
+        for verb in verbs if name != "denoising" else (*verbs, model.denoise, model.score):
+            verb(*given)
+    assert max(sizes) == 1024
+    assert sum(sizes) == 2500 * 14
+
+
 def test_emphasis_does_not_weigh_what_is_not_observed() -> None:
     """With weights (1, 0) on all but nothing corrupted, the loss is zero; hidden values must not bring it back."""
     corruption = {"name": "masking", "rate": 0.0}

@@ -83,6 +83,15 @@ def test_it_has_no_likelihood() -> None:
             pb.log_likelihood(sparse.model, sparse.guide, GREY[:5], method=method)
 
 
+@pytest.mark.parametrize("options", [{}, {"prior": "normal"}, {"target_rate": 0.1}, {"top_k": 3}])
+def test_it_has_nothing_to_sample_from(options: dict[str, Any]) -> None:
+    """Draws of both signs would go through a decoder that has only seen codes of one."""
+    sparse = pb.SparseAutoencoder(64, 10, **options).prepare(GREY)
+    for generate in (sparse.sample, sparse.model):
+        with pytest.raises(NoLikelihoodError, match=r"prior.*(penalty|flat|be sampled).*decode\(model\.embed\(x\)\)"):
+            generate()
+
+
 def test_the_monitor_is_what_map_maximizes() -> None:
     sparse, x = pb.SparseAutoencoder(64, 10), GREY.tensor[:20]
     run = sparse.fit(x, valid=x, epochs=2, batch_size=7, seed=0)

@@ -97,6 +97,7 @@ def test_the_decoders_columns_stay_bounded(options: dict[str, Any]) -> None:
 
 
 def test_activity_counts_units_and_finds_the_dead() -> None:
+    """A unit that is the same in every example is dead, be it silent or not."""
     sparse = pb.SparseAutoencoder(64, 6)
     bias = sparse.encoder[0].bias  # type: ignore[index, union-attr]
     torch.nn.init.zeros_(sparse.encoder[0].weight)  # type: ignore[index, arg-type, union-attr]
@@ -108,7 +109,8 @@ def test_activity_counts_units_and_finds_the_dead() -> None:
     torch.testing.assert_close(found.rates, torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0, share]))
     torch.testing.assert_close(found.means[:5], torch.tensor([0.5, 0.0, 1.0, 0.0, 2.0]))
     assert found.active_share == pytest.approx((3 + share) / 6)
-    assert found.dead.tolist() == [1, 3]
+    torch.testing.assert_close(found.ranges[:5], torch.zeros(5))
+    assert found.dead.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_sigmoid_unit_is_active_above_one_half() -> None:
@@ -117,6 +119,26 @@ def test_a_sigmoid_unit_is_active_above_one_half() -> None:
     with torch.no_grad():
         sparse.encoder[0].bias.copy_(torch.tensor([0.1, -0.1]))  # type: ignore[index, operator, union-attr]
     assert sparse.activity(GREY).rates.tolist() == [1.0, 0.0]
+
+
+def test_a_sigmoid_unit_that_moves_below_one_half_is_alive() -> None:
+    """At a low target rate most units never come above it, and yet the reconstruction needs them."""
+    torch.manual_seed(0)
+    sparse = pb.SparseAutoencoder(64, 32, target_rate=0.05)
+    sparse.fit(GREY, epochs=15, seed=0, progress=False)
+    found, z = sparse.activity(GREY), sparse.embed(GREY)
+    silent = found.rates == 0
+    assert silent.sum() > 5
+    assert not len(found.dead)
+
+    def squared_error(which: Tensor) -> Tensor:
+        """With these units at their means."""
+        return (sparse.decode(torch.where(which, z.mean(0), z)).mean - GREY.tensor).square().sum(1).mean()
+
+    assert squared_error(silent) > 1.2 * squared_error(torch.zeros(32, dtype=torch.bool))
+    with torch.no_grad():
+        sparse.encoder[0].weight[3] *= 1e-3  # type: ignore[index, operator, union-attr]
+    assert sparse.activity(GREY).dead.tolist() == [3]
 
 
 @pytest.mark.parametrize(

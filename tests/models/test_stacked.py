@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -274,6 +275,19 @@ def test_what_cannot_be_is_named_and_changes_nothing(case: Any) -> None:
     assert raised.value.argument == argument
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), noise)
+
+
+def test_a_machine_over_real_values_says_how_they_become_rates() -> None:
+    hint = r"likelihood=\{'name': 'normal', 'nonlinearity': 'sigmoid'\} makes rates"
+    for likelihood, said in (("normal", True), ({"name": "normal", "nonlinearity": "softplus"}, False)):
+        model = pb.Autoencoder(SIZE, 6, 20, likelihood, activation="sigmoid", nonlinearity="sigmoid")
+        with pytest.raises(ArgumentError, match=r"^by: expected another model for inputs") as raised:
+            model.pretrain(GREY[:40], "rbm")
+        assert bool(re.search(hint, str(raised.value))) == said
+    model = pb.Autoencoder(SIZE, 6, (20, 9), "bernoulli", activation="relu", nonlinearity="sigmoid")
+    with pytest.raises(ArgumentError) as raised:
+        model.pretrain(BITS[:40], ["autoencoder", "autoencoder", "rbm"])
+    assert not re.search(hint, str(raised.value))
 
 
 @pytest.mark.parametrize(
