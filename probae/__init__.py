@@ -18,6 +18,8 @@ from probae.inference.elbo import ELBO
 from probae.inference.iwae import IWAE
 from probae.inference.negative_phases import CD, PCD, Exact
 from probae.inference.penalties import WeightPrior
+from probae.inference.tempering import ParallelTempering
+from probae.inference.trajectory import TrajectoryTempering
 from probae.models.adversarial import AdversarialAutoencoder
 from probae.models.autoencoder import Autoencoder
 from probae.models.classifier import Classifier
@@ -52,9 +54,11 @@ __all__ = [
     "Estimate",
     "Exact",
     "Monitor",
+    "ParallelTempering",
     "ProbabilisticPCA",
     "Run",
     "SparseAutoencoder",
+    "TrajectoryTempering",
     "WeightPrior",
     "applications",
     "data",

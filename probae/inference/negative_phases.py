@@ -109,9 +109,9 @@ class PCD(NegativePhase):
     """Persistent contrastive divergence: chains go on where the last training step left them.
 
     s = mean_c -F(v_c), the chains v_c moved by k block Gibbs steps once per training step, however often the machine is
-    scored in it, and never in eval mode. They start at units without a
-    bias, and at the data's means once `prepare` has seen data. A training step ends when a torch optimizer has
-    stepped, or with `stepping.training_step()`; who updates parameters by hand calls `stepping.end_step()`.
+    scored in it, and never in eval mode. They start at units without a bias, and at the data's means once `prepare` has
+    seen data. A training step ends when a torch optimizer has stepped, or with `stepping.training_step()`; who updates
+    parameters by hand calls `stepping.end_step()`.
 
     With fast weights the chains move under parameters theta + phi, phi following the gradient g of the log-likelihood
     that the values and the moved chains give, phi <- 19/20 phi + fast_rate g: where the chains are, the energy rises at

@@ -89,6 +89,7 @@ def normal(**settings: Any) -> dict[str, Any]:
     return {"name": "normal", **settings}
 
 
+ADAM = {"epochs": 10, "batch_size": 32, "learning_rate": 1e-2}
 SGD = {"epochs": 5, "batch_size": 32, "learning_rate": 0.5}
 
 CASES: dict[str, Case] = {
@@ -138,9 +139,11 @@ CASES: dict[str, Case] = {
     "Autoencoder tied, dropout": Case(
         lambda: pb.Autoencoder(SHAPE, CODES, (16, 12), tied=True, dropout=0.1), GREY, likelihood=False, samples=False
     ),
-    "SparseAutoencoder normal": Case(lambda: pb.SparseAutoencoder(SHAPE, CODES, strength=0.1), GREY, likelihood=False),
+    "SparseAutoencoder normal": Case(
+        lambda: pb.SparseAutoencoder(SHAPE, CODES, strength=0.1), GREY, likelihood=False, samples=False
+    ),
     "SparseAutoencoder bernoulli": Case(
-        lambda: pb.SparseAutoencoder(SHAPE, CODES, 16, 0.1, likelihood="bernoulli"), likelihood=False
+        lambda: pb.SparseAutoencoder(SHAPE, CODES, 16, 0.1, likelihood="bernoulli"), likelihood=False, samples=False
     ),
     "DenoisingAutoencoder masking": Case(
         lambda: pb.DenoisingAutoencoder(SHAPE, CODES, 16, likelihood="bernoulli"), likelihood=False, samples=False
@@ -172,7 +175,7 @@ CASES: dict[str, Case] = {
         samples=False,
     ),
     "SparseAutoencoder Normal prior": Case(
-        lambda: pb.SparseAutoencoder(SHAPE, CODES, strength=0.1, prior="normal"), GREY, likelihood=False
+        lambda: pb.SparseAutoencoder(SHAPE, CODES, strength=0.1, prior="normal"), GREY, likelihood=False, samples=False
     ),
     "SparseAutoencoder target rate": Case(
         lambda: pb.SparseAutoencoder(SHAPE, CODES, target_rate=0.2), GREY, likelihood=False, samples=False
@@ -204,5 +207,23 @@ CASES: dict[str, Case] = {
     "ProbabilisticPCA": Case(lambda: pb.ProbabilisticPCA(SHAPE, CODES), GREY),
     "RBM CD": Case(lambda: pb.RBM(SHAPE, CODES, negative_phase=pb.CD(steps=1)), fit=SGD),
     "RBM PCD": Case(lambda: pb.RBM(SHAPE, CODES, negative_phase=pb.PCD(num_chains=32)), fit=SGD),
+    "RBM fast weights": Case(
+        lambda: pb.RBM(SHAPE, CODES, negative_phase=pb.PCD(num_chains=32, fast_rate=0.01)), fit=SGD
+    ),
+    "RBM parallel tempering": Case(
+        lambda: pb.RBM(SHAPE, CODES, negative_phase=pb.ParallelTempering(num_chains=16, num_temperatures=4)), fit=SGD
+    ),
+    "RBM trajectory tempering": Case(
+        lambda: pb.RBM(SHAPE, CODES, negative_phase=pb.TrajectoryTempering(num_chains=16, num_machines=4)), fit=SGD
+    ),
+    "RBM centred": Case(lambda: pb.RBM(SHAPE, CODES, centering=True), fit=SGD),
+    "RBM Gaussian": Case(lambda: pb.RBM(SHAPE, CODES, {"name": "gaussian", "scale": "learned"}), GREY, fit=ADAM),
+    "RBM ReLU": Case(lambda: pb.RBM(SHAPE, CODES, "relu", "bernoulli", "cd"), GREY, fit=ADAM),
+    "RBM Gaussian hidden": Case(
+        lambda: pb.RBM(SHAPE, CODES, hidden="gaussian", centering=True), fit={**ADAM, "learning_rate": 5e-2}
+    ),
+    "RBM categorical": Case(
+        lambda: pb.RBM(SHAPE, CODES, *[{"name": "categorical", "num_categories": k} for k in (2, 3)]), PAIRS, fit=SGD
+    ),
     "RBM Exact": Case(lambda: pb.RBM(SHAPE, CODES, negative_phase="exact"), fit=SGD),
 }
