@@ -77,7 +77,8 @@ def log_likelihood_of_documents(
 
 def estimated_log_partitions(trace: Trace) -> list[Estimate]:
     """The estimates of log Z that the log-probabilities of a trace's sites stand on; exact phases need none."""
-    machines = (base_distribution(site["fn"]) for _, site in sample_sites(trace))
+    found = (base_distribution(site["fn"]) for _, site in sample_sites(trace))
+    machines = (getattr(one, "joint", one) for one in found)  # of one part of its units: the whole one's
     return [
         machine.log_partition
         for machine in machines

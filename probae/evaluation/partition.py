@@ -15,7 +15,10 @@ from probae.distributions.rbm import RestrictedBoltzmann
 from probae.distributions.units.functions import softplus
 from probae.errors import ArgumentError, NotPreparedError
 from probae.evaluation.ais import ais_log_partition
+from probae.evaluation.bridge import bridge_log_partition
 from probae.evaluation.estimate import Estimate
+
+SAMPLERS = {"ais": ais_log_partition, "bridge": bridge_log_partition}
 
 __all__ = ["exact_log_partition", "log_partition", "pseudo_log_likelihood"]
 
@@ -29,14 +32,15 @@ def log_partition(
     Args:
         machine: its parameters only; nothing is differentiated.
         method: "exact" enumerates the smaller side (at most 2^25 states), or has a closed form; "ais" is annealed
-            importance sampling.
+            importance sampling; "bridge" is Bennett's estimate along the temperatures of parallel tempering.
         base_rates: (D,) the data's means, where AIS starts.
         length: of documents, in words; for counts only, whose log Z depends on it.
-        options: of the method: those of `ais_log_partition`, or `chunk_size` of `exact_log_partition`.
+        options: of the method: those of `ais_log_partition` or `bridge_log_partition`, or `chunk_size` of
+            `exact_log_partition`.
 
     Raises:
         ArgumentError: for an unknown method, a machine too large to enumerate, or options out of range.
-        NotPreparedError: for AIS without base rates.
+        NotPreparedError: for AIS or bridges without base rates.
 
     Example:
         >>> machine = RestrictedBoltzmann(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
@@ -50,13 +54,15 @@ def log_partition(
     if length is not None:
         checks.positive_int("length", length)
     check_finite(machine)
-    if checks.choice("method", method, ("exact", "ais")) == "exact":
+    if checks.choice("method", method, ("exact", *SAMPLERS)) == "exact":
         checks.options(options, exact_log_partition, without=("machine", "length"))
         return _exact(machine, length, **options)
-    checks.options(options, ais_log_partition, without=("machine", "base_rates", "length"))
+    estimator = SAMPLERS[method]
+    checks.options(options, estimator, without=("machine", "base_rates", "length"))
     if base_rates is None:
-        raise NotPreparedError("AIS starts from the data's mean rates: call model.prepare(data), or give them as base=")
-    return ais_log_partition(machine, base_rates, length=length, **options)
+        start = "AIS starts" if method == "ais" else "the bridges start"
+        raise NotPreparedError(f"{start} from the data's mean rates: call model.prepare(data), or give them as base=")
+    return estimator(machine, base_rates, length=length, **options)
 
 
 @torch.no_grad()

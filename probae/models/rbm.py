@@ -226,7 +226,7 @@ class RBM(Model):
         """log Z, and from now on, until the parameters change, the one that `log_prob` uses in evaluation mode.
 
         Args:
-            method: "exact" (by default where the smaller side has at most 2^20 states) or "ais".
+            method: "exact" (by default where the smaller side has at most 2^20 states), "ais" or "bridge".
             base: (D,) the data's means, where AIS starts; those that `prepare` has kept by default.
             seed: of the random numbers; the global random state is not touched.
             options: of the method: num_chains, num_temperatures, progress for AIS. For counts also length, of
