@@ -17,7 +17,7 @@ from probae.inference.adversarial import Adversarial
 from probae.inference.elbo import ELBO
 from probae.inference.iwae import IWAE
 from probae.inference.negative_phases import CD, PCD, Exact
-from probae.inference.penalties import WeightPrior
+from probae.inference.penalties import TargetRate, WeightPrior
 from probae.inference.tempering import ParallelTempering
 from probae.inference.trajectory import TrajectoryTempering
 from probae.models.adversarial import AdversarialAutoencoder
@@ -58,6 +58,7 @@ __all__ = [
     "ProbabilisticPCA",
     "Run",
     "SparseAutoencoder",
+    "TargetRate",
     "TrajectoryTempering",
     "WeightPrior",
     "applications",

@@ -78,3 +78,44 @@ def test_a_strong_prior_takes_the_weights_to_zero_and_leaves_the_biases(way: str
 def test_arguments_are_checked(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{message}"):
         pb.WeightPrior(*arguments)
+
+
+def test_a_target_rate_is_the_divergence_of_the_mean_rates() -> None:
+    torch.manual_seed(0)
+    rbm, x = pb.RBM(9, 4, negative_phase="exact").double(), X.double().round()
+    with torch.no_grad():
+        rbm.weight.normal_()
+    plain, with_rate = pb.ELBO(), pb.ELBO(penalties=pb.TargetRate(rbm, 0.2, strength=3.0))
+    difference = (with_rate(rbm.model, rbm.guide, x) - plain(rbm.model, rbm.guide, x)) / len(x)
+    target, mean = torch.distributions.Bernoulli(0.2), torch.sigmoid(x @ rbm.weight + rbm.hidden_bias).mean(0)
+    wanted = 3.0 * torch.distributions.kl_divergence(target, torch.distributions.Bernoulli(mean)).sum()
+    torch.testing.assert_close(difference, wanted)
+    found, expected = (torch.autograd.grad(value, [rbm.weight, rbm.hidden_bias]) for value in (difference, wanted))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("way", ["eager", "trace"])
+def test_units_learn_their_target_rate(way: str) -> None:
+    torch.manual_seed(1)
+    x, rates = pb.data.load("digits").train, []
+    for strength in (0.0, 20.0):
+        rbm = pb.RBM(64, 20)
+        rbm.fit(x, objective=pb.ELBO(penalties=pb.TargetRate(rbm, 0.1, strength)), epochs=5, seed=0, compile=way)
+        rates.append(rbm.embed(x).mean(0))
+    assert (rates[0] - 0.1).abs().mean() > 0.15
+    assert (rates[1] - 0.1).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (lambda: pb.TargetRate(pb.VAE(9, 2)), "model"),
+        (lambda: pb.TargetRate(pb.RBM(9, 2, hidden="gaussian")), "model"),
+        (lambda: pb.TargetRate(pb.RBM(9, 2), 0.0), "rate"),
+        (lambda: pb.TargetRate(pb.RBM(9, 2), 1.0), "rate"),
+        (lambda: pb.TargetRate(pb.RBM(9, 2), 0.1, -1.0), "strength"),
+    ],
+)
+def test_a_target_rate_is_checked_at_the_door(make: Any, argument: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{argument}: "):
+        make()
