@@ -46,6 +46,8 @@ ROWS = [
      "f may be the encoder of any model of these: `model.classifier(10)`", "Classifier()"),
     ("restricted Boltzmann machine", "a joint energy, the hidden units summed out", "exact, so empty", "exp(-F(x)) / Z",
      "log Z through its negative phase", "RBM(negative_phase=)"),
+    ("classification RBM", "a joint energy of x, y and h, the hidden units summed out", "exact, so empty",
+     "exp(-F(x, y)) / Z", "p(y given x) is exact, and may weigh more than p(x)", "ClassRBM(num_labels=)"),
     ("deep belief network", "an RBM on the top layer", "a recognition network, upwards", "sigmoid layers, downwards",
      "log Z of the top RBM", "DBN()"),
     ("deep Boltzmann machine", "a joint energy over all layers", "mean field: a Delta with an entropy",

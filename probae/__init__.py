@@ -22,6 +22,7 @@ from probae.inference.tempering import ParallelTempering
 from probae.inference.trajectory import TrajectoryTempering
 from probae.models.adversarial import AdversarialAutoencoder
 from probae.models.autoencoder import Autoencoder
+from probae.models.class_rbm import ClassRBM
 from probae.models.classifier import Classifier
 from probae.models.contractive import ContractiveAutoencoder
 from probae.models.denoising import DenoisingAutoencoder
@@ -48,6 +49,7 @@ __all__ = [
     "Autoencoder",
     "CSVLogger",
     "Callback",
+    "ClassRBM",
     "Classifier",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 import probae as pb
 from probae.errors import ArgumentError, DataError
-from probae.sklearn import MODELS, AutoencoderTransformer
+from probae.sklearn import AutoencoderTransformer
+from probae.sklearn.transformer import MODELS
 
 X, Y = load_digits(return_X_y=True)
 X = (X / 16).astype(np.float32)
@@ -96,7 +97,7 @@ def widened(factor: float) -> pb.ProbabilisticPCA:
 
 
 def bounds(model: Any, x: np.ndarray, num_samples: int) -> np.ndarray:
-    from probae.sklearn import _lower_bounds
+    from probae.sklearn.transformer import _lower_bounds
 
     return _lower_bounds(model, torch.tensor(x), num_samples).numpy()
 

@@ -225,5 +225,17 @@ CASES: dict[str, Case] = {
     "RBM categorical": Case(
         lambda: pb.RBM(SHAPE, CODES, *[{"name": "categorical", "num_categories": k} for k in (2, 3)]), PAIRS, fit=SGD
     ),
+    "ClassRBM": Case(
+        lambda: pb.ClassRBM(SHAPE, CODES, 2, negative_phase=pb.PCD(num_chains=32)), labelled=True, fit=SGD
+    ),
+    "ClassRBM half labelled": Case(
+        lambda: pb.ClassRBM(SHAPE, CODES, 2, negative_phase="cd"), HALF_LABELLED, labelled=True, fit=SGD
+    ),
+    "ClassRBM Gaussian": Case(
+        lambda: pb.ClassRBM(SHAPE, CODES, 2, {"name": "gaussian", "scale": "learned"}),
+        GREY,
+        labelled=True,
+        fit={**ADAM, "epochs": 40, "learning_rate": 5e-2},
+    ),
     "RBM Exact": Case(lambda: pb.RBM(SHAPE, CODES, negative_phase="exact"), fit=SGD),
 }

@@ -319,7 +319,7 @@ def test_double_precision(case: Case, model: Model) -> None:
 
 def judge(model: Model, x: Any, **labels: Tensor) -> Estimate:
     with pyro.validation_enabled(False):
-        settings: Any = {} if isinstance(model, pb.RBM) else {"num_samples": 50, **labels}
+        settings: Any = labels if isinstance(model, (pb.RBM, pb.ClassRBM)) else {"num_samples": 50, **labels}
         return model.log_likelihood(x, **settings)
 
 

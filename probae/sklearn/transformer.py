@@ -1,4 +1,4 @@
-"""scikit-learn's view of the models: transformers for a `Pipeline` and a `GridSearchCV`."""
+"""Any latent model as a transformer."""
 
 from __future__ import annotations
 
