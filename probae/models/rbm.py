@@ -25,7 +25,7 @@ from probae.evaluation.estimate import Estimate
 from probae.evaluation.monitors import machine_monitor
 from probae.evaluation.partition import conditional_log_probs, log_partition
 from probae.inference.centering import Centering
-from probae.inference.negative_phases import PCD, NegativePhase
+from probae.inference.negative_phases import CD, PCD, NegativePhase
 from probae.inference.phases import PHASES
 from probae.models.base import Data, Model, examples_in, protocol_of
 from probae.models.classifier import Classifier
@@ -58,8 +58,8 @@ class RBM(Model):
         num_hidden: number of hidden units, H.
         visible: kind of the visible units, or the units themselves.
         hidden: kind of the hidden units, or the units themselves.
-        negative_phase: `pb.PCD()` by default, `pb.CD()`, `pb.ParallelTempering()`, `pb.TrajectoryTempering()` or
-            `pb.Exact()`, or their names; a copy is kept.
+        negative_phase: `pb.PCD()` by default (for counts `pb.CD()`: documents mix slowly), `pb.ParallelTempering()`,
+            `pb.TrajectoryTempering()` or `pb.Exact()`, or their names; a copy is kept.
         centering: train along the centred gradient, see `probae.inference.centering`.
 
     Attributes:
@@ -109,7 +109,7 @@ class RBM(Model):
         self.weight = nn.Parameter(0.01 * torch.randn(self.num_visible, self.num_hidden))
         self.visible_bias = nn.Parameter(torch.zeros(self.num_visible))
         self.hidden_bias = nn.Parameter(torch.zeros(self.num_hidden))
-        phase = PCD() if negative_phase is None else negative_phase
+        phase = (CD() if self.visible.counts else PCD()) if negative_phase is None else negative_phase
         self.negative_phase = copy.deepcopy(make("negative_phase", phase, NegativePhase, PHASES))
         parameters = self.weight, self.visible_bias, self.hidden_bias
         self.negative_phase.allocate(RestrictedBoltzmann(*parameters, visible=self.visible, hidden=self.hidden))
