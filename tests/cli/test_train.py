@@ -78,7 +78,7 @@ def test_a_configuration_repeats_its_run(probae: Probae, trained: Train, name: s
 
 def test_the_configuration_is_resolved(trained: Train) -> None:
     rbm = config(trained("rbm", "--negative-phase", "pcd", "--negative-phase.steps", "2"))
-    assert rbm["negative_phase"] == {"name": "pcd", "steps": 2, "num_chains": 128}
+    assert rbm["negative_phase"] == {"name": "pcd", "steps": 2, "num_chains": 128, "fast_rate": 0.0}
     assert (rbm["model"], rbm["data"], rbm["size"], rbm["learning_rate"]) == ("rbm", "bars_and_stripes", 3, 0.05)
     vae = config(trained("vae", "--objective", "elbo", "--objective.beta", "0.5"))
     assert vae["objective"]["beta"] == 0.5
