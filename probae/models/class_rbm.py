@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self, final
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -21,24 +19,25 @@ from probae.distributions.labelled import LabelledBoltzmann
 from probae.distributions.units import HIDDEN_UNITS, BernoulliUnits, CategoricalUnits, JointUnits, Units, make_units
 from probae.engine.batches import Batch
 from probae.engine.monitor import Monitor, mean_over
-from probae.errors import ArgumentError, DataError, NoLikelihoodError
+from probae.errors import ArgumentError, NoLikelihoodError
 from probae.evaluation.energy import log_likelihood_of_energy
-from probae.evaluation.estimate import Estimate, exact_estimate
+from probae.evaluation.estimate import Estimate
 from probae.inference.elbo import ELBO
 from probae.inference.negative_phases import NegativePhase
 from probae.inference.objective import Objective
 from probae.inference.weighted import Weighted
-from probae.models.base import Data, Model, examples_of, protocol_of
-from probae.models.labels import check_labels, integers
+from probae.models.base import Data, examples_of, protocol_of
+from probae.models.labelling import LabelModel
+from probae.models.labels import check_labels, integers, one_hot
 from probae.models.observed import check_mask
 from probae.models.rbm import RBM
-from probae.models.rows import in_parts, labelled, pair_of
+from probae.models.rows import in_parts, pair_of
 
 _QUANTITIES = ("x, y", "x", "y")
 
 
 @final
-class ClassRBM(Model):
+class ClassRBM(LabelModel):
     """A restricted Boltzmann machine over examples x and their label y, a one-hot vector beside them,
 
         p(x, y) = exp(-F(x, y)) / Z,  p(y given x) = softmax over y of -F(x, y),
@@ -138,16 +137,6 @@ class ClassRBM(Model):
     def check(self, argument: str, x: Tensor) -> None:
         self._units.check(argument, x)
 
-    def arguments(self, argument: str, data: Any) -> Any:
-        """The examples and their labels, checked; -1 where one is unknown."""
-        x, y = pair_of(data)
-        if not isinstance(x, (Dataset, Tensor, np.ndarray)):
-            return data  # a stream of batches
-        if isinstance(data, Mapping):
-            self.refuse(**{name: data.get(name) for name in ("mask", "lengths")})
-        y = self._labels(argument, y, len(self.examples(argument, x)))
-        return labelled(x, y), y
-
     def prepare(self, data: Any) -> Self:
         """Keep the means of examples and labels, where AIS starts, and start biases and chains there; see `pb.RBM`."""
         x, y = self.arguments("data", data)
@@ -179,36 +168,9 @@ class ClassRBM(Model):
         """
         if checks.choice("name", name, ("classification", "accuracy", "log_likelihood")) == "log_likelihood":
             return Monitor(name, self._exact)
-
-        def score(batch: Batch) -> Tensor:
-            x, y = examples_of(batch), self._given_labels(batch)
-            log_probs = self._over_x().label_logits(x).log_softmax(-1)
-            chosen = log_probs.gather(-1, y.clamp(min=0).long().unsqueeze(-1)).squeeze(-1)
-            right = (log_probs.argmax(-1) == y).to(chosen)
-            return (torch.where(y >= 0, chosen, 0.0) if name == "classification" else right).mean()
-
-        return Monitor.of_scores(name, score)
+        return self._label_monitor(name, accuracy=name == "accuracy")
 
     # Its verbs.
-
-    def classify(self, x: Data) -> dist.Categorical:
-        """p(y given x) for examples (N, D): a distribution of batch shape (N,); `.probs` is (N, num_labels)."""
-        with self.evaluating():
-            return dist.Categorical(logits=self._logits(self.examples("x", x)))
-
-    def predict(self, x: Data) -> Tensor:
-        """The most probable label of each example: (N,)."""
-        return self.classify(x).logits.argmax(-1)
-
-    def error_rate(self, data: Any, y: Any = None) -> float:
-        """The share of examples, of those whose label is known, for which `predict` says another one.
-
-        Args:
-            data: a data set with labels, a pair (x, y), or examples alone.
-            y: their labels, where `data` has none.
-        """
-        x, y = self._judged(data, y)
-        return (self.predict(x) != y).to(torch.float64).mean().item()
 
     def embed(self, x: Data, y: Any = None) -> Tensor:
         """E[h given x, y], (N, H); where the label is unknown or not given, E[h given x], y summed out."""
@@ -266,10 +228,7 @@ class ClassRBM(Model):
         x = pair_of(data)[0]
         if checks.choice("of", of, _QUANTITIES) == "y":
             self.refuse(method=method, **options)
-            x, y = self._judged(data, y)
-            protocol = replace(protocol_of(x), of="y", given="x")
-            per_example = self.classify(x).log_prob(y).double()
-            return exact_estimate(per_example, "p(y given x) of a classification RBM needs no Z", protocol)
+            return self._log_likelihood_of_labels(data, y, "p(y given x) of a classification RBM needs no Z")
         if of == "x":
             self.refuse(y=y)
             self.examples("data", x)
@@ -366,30 +325,12 @@ class ClassRBM(Model):
 
     def _one_hot(self, y: Tensor) -> Tensor:
         """(N, K), all zero for -1."""
-        y = y.to(self.device)
-        return (y.unsqueeze(-1) == torch.arange(self.num_labels, device=y.device)).to(self.dtype)
-
-    def _labels(self, argument: str, y: Any, size: int) -> Tensor:
-        if y is None:
-            raise DataError(argument, "examples with labels (-1 where unknown)", "none with them")
-        return check_labels(argument, y, size, self.num_labels, unknown=True).to(self.device)
-
-    def _given_labels(self, batch: Batch) -> Tensor:
-        y = batch.args[1] if len(batch.args) > 1 else batch.kwargs.get("y")
-        return self._labels("valid", y, batch.num_examples) if y is None else y
+        return one_hot(y.to(self.device), self.num_labels).to(self.dtype)
 
     def _rows_and_labels(self, x: Data, y: Any) -> tuple[Tensor, Tensor | None]:
         """Examples (N, D), and their labels as one-hot vectors, if they are given."""
         rows = self.examples("x", x)
         return rows, None if y is None else self._one_hot(self._labels("y", y, len(rows)))
-
-    def _judged(self, data: Any, y: Any) -> tuple[Any, Tensor]:
-        """Examples and labels, those left out that are unknown."""
-        x, y = self.arguments("data", data if y is None else (pair_of(data)[0], y))
-        which = y >= 0
-        if not bool(which.any()):
-            raise DataError("data", "examples with labels", "none that is known: all are -1")
-        return (x, y) if bool(which.all()) else (x[which], y[which])
 
 
 def _given(logits: Tensor, label: Tensor | None) -> Tensor:

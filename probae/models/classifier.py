@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -15,18 +13,16 @@ from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from probae import checks
-from probae.data import Dataset
 from probae.distributions.guides.delta import Delta
 from probae.distributions.named import make
-from probae.engine.batches import Batch
 from probae.engine.monitor import Monitor
-from probae.errors import ArgumentError, DataError, NoLikelihoodError
-from probae.evaluation.estimate import Estimate, exact_estimate
+from probae.errors import ArgumentError, NoLikelihoodError
+from probae.evaluation.estimate import Estimate
 from probae.evaluation.log_likelihood import log_likelihood
-from probae.models.base import Data, Model, examples_of, protocol_of
-from probae.models.labels import check_labels
+from probae.models.base import Data
+from probae.models.labelling import LabelModel, known_of
 from probae.models.making import own_module, widths, with_dropout
-from probae.models.rows import labelled, outputs_of, pair_of
+from probae.models.rows import outputs_of
 from probae.networks import NETWORKS, Network
 
 if TYPE_CHECKING:
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Classifier(Model):
+class Classifier(LabelModel):
     """p(y given x) = Categorical(softmax(V f(x) + c)): labels y from codes f(x), with an empty guide.
 
     The ELBO of this pair is log p(y given x) itself, minus the cross-entropy. Mostly one is made of a trained model,
@@ -133,17 +129,8 @@ class Classifier(Model):
 
     def arguments(self, argument: str, data: Any) -> Any:
         """The examples whose labels are known, with these, checked."""
-        x, y = pair_of(data)
-        if not isinstance(x, (Dataset, Tensor, np.ndarray)):
-            return data  # a stream of batches
-        if isinstance(data, Mapping):
-            self.refuse(**{name: data.get(name) for name in ("mask", "lengths")})
-        y = self._labels(argument, y, len(self.examples(argument, x)))
-        known = y >= 0
-        if not bool(known.any()):
-            raise DataError(argument, "examples with labels", "none that is known: all are -1")
-        x, y = labelled(x, y), y[known]
-        return (x if len(y) == len(x) else x[known], y)
+        found = super().arguments(argument, data)
+        return found if found is data else known_of(argument, *found)
 
     def monitor(self, name: str = "log_likelihood") -> Monitor:
         """The mean log p(y given x) in nats, or the share of right labels.
@@ -151,37 +138,10 @@ class Classifier(Model):
         Args:
             name: "log_likelihood" or "accuracy".
         """
-        exact = checks.choice("name", name, ("accuracy", "log_likelihood")) == "log_likelihood"
-
-        def score(batch: Batch) -> Tensor:
-            y = self._given_labels(batch).long()
-            log_probs = self._logits(examples_of(batch)).log_softmax(-1)
-            chosen = log_probs.gather(-1, y.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-            right = (log_probs.argmax(-1) == y).to(chosen)
-            return (torch.where(y >= 0, chosen, 0.0) if exact else right).mean()
-
-        return Monitor.of_scores(name, score)
+        checks.choice("name", name, ("accuracy", "log_likelihood"))
+        return self._label_monitor(name, accuracy=name == "accuracy")
 
     # Its verbs.
-
-    def classify(self, x: Data) -> dist.Categorical:
-        """p(y given x) for examples (N, D): a distribution of batch shape (N,); `.probs` is (N, num_labels)."""
-        with self.evaluating():
-            return dist.Categorical(logits=self._logits(self.examples("x", x)))
-
-    def predict(self, x: Data) -> Tensor:
-        """The most probable label of each example: (N,)."""
-        return self.classify(x).logits.argmax(-1)
-
-    def error_rate(self, data: Any, y: Any = None) -> float:
-        """The share of examples, of those whose label is known, for which `predict` says another one.
-
-        Args:
-            data: a data set with labels, a pair (x, y), or examples alone.
-            y: their labels, where `data` has none.
-        """
-        x, y = self._judged(data, y)
-        return (self.predict(x) != y).to(torch.float64).mean().item()
 
     def embed(self, x: Data) -> Tensor:
         """The code f(x) of each example, (N, hidden[-1])."""
@@ -199,10 +159,7 @@ class Classifier(Model):
         """
         checks.choice("method", method, ("exact",))
         checks.options(options, log_likelihood, without=("model", "guide", "data", "method", "protocol"))
-        x, labels = self._judged(data, y)
-        per_example = self.classify(x).log_prob(labels).double()
-        protocol = replace(protocol_of(pair_of(data)[0]), of="y", given="x")
-        return exact_estimate(per_example, "a classifier has no latent variables", protocol)
+        return self._log_likelihood_of_labels(data, y, "a classifier has no latent variables")
 
     def anomaly_score(self, x: Data, **options: Any) -> Tensor:
         """Refused: p(y given x) knows nothing of how strange an x is."""
@@ -232,19 +189,6 @@ class Classifier(Model):
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.head(self.dropout(self._code(x)))
-
-    def _labels(self, argument: str, y: Any, size: int) -> Tensor:
-        if y is None:
-            raise DataError(argument, "examples with labels (-1 where unknown)", "none with them")
-        return check_labels(argument, y, size, self.num_labels, unknown=True).to(self.device)
-
-    def _given_labels(self, batch: Batch) -> Tensor:
-        y = batch.args[1] if len(batch.args) > 1 else batch.kwargs.get("y")
-        return self._labels("valid", y, batch.num_examples) if y is None else y
-
-    def _judged(self, data: Any, y: Any) -> tuple[Any, Tensor]:
-        """Examples and labels, those left out that are unknown."""
-        return self.arguments("data", data if y is None else (pair_of(data)[0], y))
 
     def _refuse_to_generate(self) -> NoReturn:
         raise NoLikelihoodError("a classifier is p(y given x), without a prior of x to draw it from or judge it by")

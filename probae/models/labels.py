@@ -64,7 +64,7 @@ class Labels(nn.Module):
 
     def one_hot(self, y: Tensor) -> Tensor:
         """(..., K) of the parameters' dtype; all zero for -1."""
-        return (y.unsqueeze(-1) == torch.arange(self.num_labels, device=y.device)).to(self.rates.dtype)
+        return one_hot(y, self.num_labels).to(self.rates.dtype)
 
     # In the pair.
 
@@ -141,6 +141,17 @@ class Labels(nn.Module):
             return -weight * log_q / (y >= 0).sum().clamp(min=1)
 
         return penalty
+
+
+def one_hot(y: Tensor, num_labels: int) -> Tensor:
+    """(..., K) bool, all False for -1; unlike torch's, it can be recorded.
+
+    Example:
+        >>> one_hot(torch.tensor([1, -1]), 2).int()
+        tensor([[0, 1],
+                [0, 0]], dtype=torch.int32)
+    """
+    return y.unsqueeze(-1) == torch.arange(num_labels, device=y.device)
 
 
 def check_labels(argument: str, y: Any, size: int, num_labels: int, *, unknown: bool, hint: str = "") -> Tensor:

@@ -302,6 +302,24 @@ def test_monitors_are_what_they_say(digits: Any) -> None:
     assert "valid_log_likelihood" in run.history
 
 
+def test_monitors_of_labels_look_at_known_labels_only() -> None:
+    """Over batches of other shares of known labels, one batch without any."""
+    rbm, y = machine(), torch.arange(16) % K
+    known = torch.tensor([True] * 2 + [False] * 8 + [True] * 6)
+    some = torch.where(known, y, -1)
+    batches = [Batch((X[part], some[part]), {}) for part in (slice(0, 4), slice(4, 9), slice(9, 16))]
+    conditional = log_joint(rbm).log_softmax(1)
+    wanted = {
+        "classification": conditional[torch.arange(16), y][known].mean(),
+        "accuracy": (conditional.argmax(1) == y)[known].double().mean(),
+    }
+    for name, value in wanted.items():
+        with torch.no_grad():
+            close(rbm.monitor(name).evaluate(batches), value)
+    with pytest.raises(DataError, match=r"^valid: expected examples with labels"):
+        rbm.monitor().evaluate(batches[1:2])
+
+
 def test_prepare_starts_at_the_means() -> None:
     y = torch.tensor([0] * 6 + [1] * 2 + [-1] * 8)
     torch.manual_seed(0)
