@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from probae.data.protocol import Protocol
-from probae.evaluation.estimate import Estimate
+from probae.evaluation.estimate import Estimate, mean_estimate
 
 
 class BoundAccumulator:
@@ -51,15 +51,13 @@ class BoundAccumulator:
     @staticmethod
     def estimate(per_example: dict[str, Tensor], num_samples: int, protocol: Protocol) -> Estimate:
         """The estimate, from what `finish` said of all examples."""
-        value, count = per_example["value"], len(per_example["value"])
+        value = per_example["value"]
         odd = int((~value.isfinite()).sum())
-        return Estimate(
-            value.mean().item(),
-            direction="lower",
-            stderr=per_example["variance"].sum().sqrt().item() / count,
-            stderr_data=value.std().item() / math.sqrt(count) if count > 1 else None,
-            per_example=value,
+        return mean_estimate(
+            value,
+            "lower",
+            protocol.using("the evidence lower bound", num_samples),
+            stderr=per_example["variance"].sum().sqrt().item() / len(value),
             reliable=not odd,
             reason=f"the bound of {odd} examples is not finite" if odd else "a mean of independent samples",
-            protocol=protocol.using("the evidence lower bound", num_samples),
         )

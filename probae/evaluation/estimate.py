@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -28,7 +29,9 @@ class Estimate:
         ess: effective sample size of the importance weights (the median over the examples); None without weights.
         khat: Pareto k-hat of the weights (the median over the examples): below 0.5 the error bars can be trusted, up to
             0.7 they are somewhat small, above they mean little.
-        lower, upper: bounds in expectation, where there are some.
+        lower, upper: bounds in expectation, where there are some. What a way back from the machine gives (`upper` of
+            log Z, `lower` of a likelihood) is one only as far as its starts are drawn from the machine; `reason` names
+            their sources.
         reliable: whether the estimator's own diagnostics found nothing wrong.
         reason: in words, why `reliable` is what it is.
         protocol: data set, split, binarization, estimator and number of samples.
@@ -67,6 +70,25 @@ class Estimate:
         return self.value
 
 
+def mean_estimate(per_example: Tensor, direction: Direction, protocol: Protocol, **fields: Any) -> Estimate:
+    """The mean of the examples' values, with its standard error from sampling them.
+
+    Args:
+        per_example: (N,), in nats.
+        direction, protocol, fields: of the estimate.
+
+    Example:
+        >>> mean_estimate(torch.tensor([-1.0, -3.0]), "exact", Protocol())
+        log-likelihood -2.000 ± 1 (data) nats | exact | reliable | unknown data
+    """
+    count = len(per_example)
+    stderr_data = per_example.std().item() / math.sqrt(count) if count > 1 else None
+    value = per_example.mean().item()
+    return Estimate(
+        value, direction=direction, stderr_data=stderr_data, per_example=per_example, protocol=protocol, **fields
+    )
+
+
 def exact_estimate(per_example: Tensor, reason: str, protocol: Protocol) -> Estimate:
     """The mean of log-likelihoods that have no Monte Carlo error.
 
@@ -75,12 +97,4 @@ def exact_estimate(per_example: Tensor, reason: str, protocol: Protocol) -> Esti
         reason: why they have none, in words.
         protocol: of the data.
     """
-    count = len(per_example)
-    return Estimate(
-        per_example.mean().item(),
-        direction="exact",
-        stderr_data=per_example.std().item() / count**0.5 if count > 1 else None,
-        per_example=per_example,
-        reason=reason,
-        protocol=protocol.using("exact"),
-    )
+    return mean_estimate(per_example, "exact", protocol.using("exact"), reason=reason)

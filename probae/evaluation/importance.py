@@ -19,7 +19,7 @@ from probae.engine.randomness import random_state, set_random_state
 from probae.engine.recording import given
 from probae.errors import SiteError
 from probae.evaluation.bound import BoundAccumulator
-from probae.evaluation.estimate import Estimate
+from probae.evaluation.estimate import Estimate, mean_estimate
 from probae.evaluation.pareto import SHORTEST_TAIL, pareto_khat, tail_size
 from probae.inference.traces import Structure
 from probae.inference.weights import Weights, check_structure
@@ -163,19 +163,17 @@ def _chunks(total: int, size: int) -> list[int]:
 
 
 def _summary(per_example: dict[str, Tensor], num_samples: int, protocol: Protocol) -> Estimate:
-    value, count = per_example["value"], len(per_example["value"])
+    value = per_example["value"]
     reliable, reason = _judge(per_example, num_samples)
-    return Estimate(
-        value.mean().item(),
-        direction="lower",
-        stderr=per_example["variance"].sum().sqrt().item() / count,
-        stderr_data=value.std().item() / math.sqrt(count) if count > 1 else None,
-        per_example=value,
+    return mean_estimate(
+        value,
+        "lower",
+        protocol.using("importance sampling", num_samples),
+        stderr=per_example["variance"].sum().sqrt().item() / len(value),
         ess=per_example["ess"].median().item(),
         khat=per_example["khat"].nanmedian().item(),
         reliable=reliable,
         reason=reason,
-        protocol=protocol.using("importance sampling", num_samples),
     )
 
 
