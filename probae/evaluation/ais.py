@@ -178,7 +178,8 @@ class Ladder:
         self, path: Tempered, betas: list[float], bar: tqdm[Any], *, way: str = "eager", precision: str | None = None
     ) -> None:
         device = path.base.device
-        self.path, self.bar, self.products = path, bar, products(precision)
+        self.path = _with_rounded_weights(path) if precision == "bf16" else path
+        self.bar, self.products = bar, products(precision)
         self.rungs = torch.tensor(list(pairwise(betas)), dtype=torch.float64, device=device)
         self._left = 3.0 * len(self.rungs)
         self._players: dict[Any, Player] = {
@@ -229,6 +230,13 @@ class Ladder:
         with self.products():
             v = self.path.gibbs(v, beta)
             return [v, self.path.gain(v, beta, lower, self.path.machine.hidden_input(v)).to(v.dtype)]
+
+
+def _with_rounded_weights(path: Tempered) -> Tempered:
+    """The path with weights in bfloat16, which its products would otherwise round to that at each step."""
+    machine = path.machine
+    weight = machine.weight.to(torch.bfloat16)
+    return Tempered(machine.with_parameters(weight, machine.visible_bias, machine.hidden_bias), path.base)
 
 
 def log_mean_weight(log_weights: Tensor) -> tuple[float, float, float]:

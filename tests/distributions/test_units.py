@@ -15,6 +15,7 @@ from probae.distributions.enumeration import exact_log_partition, has_exact
 from probae.distributions.finite import check_finite
 from probae.distributions.rbm import RestrictedBoltzmann
 from probae.distributions.units import HIDDEN_UNITS, VISIBLE_UNITS, JointUnits, Units, make_units
+from probae.distributions.units.functions import softplus, softplus_change
 from probae.errors import ArgumentError, DataError, InfinitePartitionError
 
 FALSE_ALARM = 1e-7
@@ -309,3 +310,13 @@ def test_values_are_checked(kind: Any, values: list[list[float]], message: str) 
 def test_settings_are_checked(kind: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         make_units("visible", kind, VISIBLE_UNITS, 4)
+
+
+def test_the_change_of_a_softplus_is_exact_near_and_far() -> None:
+    old = torch.tensor([-1000.0, -50.0, -1.0, 0.0, 0.3, 30.0, 88.0, 1000.0], dtype=torch.float64)
+    for new in (old, old.flip(0), -old, old + 1e-3):
+        wanted = softplus(new) - softplus(old)
+        torch.testing.assert_close(softplus_change(old, new), wanted, rtol=1e-12, atol=1e-14)
+    close = softplus_change(old.float(), (old + 1e-4).float()).double()
+    wanted = softplus((old + 1e-4).float().double()) - softplus(old.float().double())
+    assert (close - wanted).abs().max() < 3e-7

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from probae.distributions.bits import random_bits
 from probae.distributions.units.base import Units
-from probae.distributions.units.functions import inner, softplus
+from probae.distributions.units.functions import inner, softplus, softplus_change
 from probae.errors import ArgumentError, DataError
 
 
@@ -46,7 +46,7 @@ class BernoulliUnits(Units):
         return softplus(input).sum(-1)
 
     def cumulant_change(self, input: Tensor, new: Tensor, bias: Tensor, new_bias: Tensor) -> Tensor:
-        return (softplus(new) - softplus(input)).sum(-1, dtype=torch.float64)
+        return softplus_change(input, new).sum(-1, dtype=torch.float64)
 
     def mean(self, input: Tensor, length: Tensor | None = None) -> Tensor:
         return input.sigmoid()

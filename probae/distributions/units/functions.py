@@ -28,6 +28,17 @@ def softplus(x: Tensor) -> Tensor:
     return F.softplus(x, threshold=40.0)
 
 
+def softplus_change(old: Tensor, new: Tensor) -> Tensor:
+    """log(1 + exp(new)) - log(1 + exp(old)), elementwise, by one logarithm; exact where the two are close.
+
+    Example:
+        >>> softplus_change(torch.tensor([-1000.0, 0.0, 1000.0]), torch.tensor([-900.0, 100.0, 1001.0]))
+        tensor([ 0.0000, 99.3069,  1.0000])
+    """
+    ratio = (1 + (-new.abs()).exp()) / (1 + (-old.abs()).exp())
+    return new.relu() - old.relu() + ratio.log()
+
+
 def log_half_line(m: Tensor) -> Tensor:
     """log of the integral of exp(-u^2 / 2 + m u) / sqrt(2 pi) over u >= 0, that is m^2 / 2 + log Phi(m), elementwise.
 
