@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from probae.evaluation.estimate import Estimate
     from probae.inference.centering import Centering
     from probae.inference.negative_phases import NegativePhase
+    from probae.inference.running import RunningWeights
 
 
 class RestrictedBoltzmann(TorchDistribution):
@@ -44,6 +45,7 @@ class RestrictedBoltzmann(TorchDistribution):
         training: in training a missing log Z counts as zero, so that the value means nothing and the gradient is right;
             otherwise it is an error. `negative_phase=Exact()` is exact in both.
         centering: offsets that make the gradient that of a centred machine.
+        running: chains that keep an estimate of log Z while the machine trains.
         validate_args: whether `log_prob` checks its values; torch's default decides if None.
 
     Shapes: event (D,); batch () until `expand`. Values may have any batch shape that broadcasts with it.
@@ -77,6 +79,7 @@ class RestrictedBoltzmann(TorchDistribution):
         log_partition: Estimate | None = None,
         training: bool = False,
         centering: Centering | None = None,
+        running: RunningWeights | None = None,
         validate_args: bool | None = None,
     ) -> None:
         if weight.dim() != 2:
@@ -96,7 +99,7 @@ class RestrictedBoltzmann(TorchDistribution):
                 raise ArgumentError(name, wanted, f"{units.num_units} units")
         self.weight, self.visible_bias, self.hidden_bias = weight, visible_bias, hidden_bias
         self.negative_phase, self.log_partition, self.training = negative_phase, log_partition, training
-        self.centering = centering
+        self.centering, self.running = centering, running
         super().__init__(torch.Size(), visible_bias.shape, validate_args=validate_args)
 
     @property
@@ -164,12 +167,10 @@ class RestrictedBoltzmann(TorchDistribution):
         paired = (self.visible.statistic(v) @ self.weight * statistic).sum(-1)
         return self.visible.energy(v, self.visible_bias) + self.hidden.energy(h, self.hidden_bias_of(v)) - paired
 
-    def free_energy(self, v: Tensor) -> Tensor:
-        """F(v) = -log sum_h exp(-E(v, h)) in nats, from (..., D) to (...)."""
-        return self._free_energy(v, self.hidden_input(v))
-
-    def _free_energy(self, v: Tensor, hidden_input: Tensor) -> Tensor:
-        summed = self.hidden.cumulant(hidden_input, self.hidden_bias_of(v))
+    def free_energy(self, v: Tensor, hidden_input: Tensor | None = None) -> Tensor:
+        """F(v) = -log sum_h exp(-E(v, h)) in nats, from (..., D) to (...); `hidden_input` if it is known already."""
+        inputs = self.hidden_input(v) if hidden_input is None else hidden_input
+        summed = self.hidden.cumulant(inputs, self.hidden_bias_of(v))
         return self.visible.energy(v, self.visible_bias) - summed
 
     def hidden_bias_of(self, v: Tensor) -> Tensor:
@@ -200,10 +201,12 @@ class RestrictedBoltzmann(TorchDistribution):
 
     def _score(self, value: Tensor) -> Tensor:
         """-F(value) less log Z, or less what stands for it."""
+        if self.running is not None and self.training and torch.is_grad_enabled():
+            self.running(self)
         phase, known = self.negative_phase, self.log_partition
         if phase is not None and phase.exact:
             machine = self if self.centering is None else self.centering(self)
-            return -machine._free_energy(value, machine._followed_input(value)) - phase(machine, value)
+            return -machine.free_energy(value, machine._followed_input(value)) - phase(machine, value)
         if self.training and phase is None:
             raise UnnormalizedError(
                 "the gradient of log Z is unknown: training needs a negative phase, such as negative_phase=PCD()"
@@ -226,7 +229,7 @@ class RestrictedBoltzmann(TorchDistribution):
         states, count = torch.cat([value.reshape(-1, value.shape[-1]), particles]), len(particles)
         machine = self if self.centering is None else self.centering(self)
         inputs = machine._followed_input(states, len(states) - count)
-        score, negative = (-machine._free_energy(states, inputs)).split([len(states) - count, count])
+        score, negative = (-machine.free_energy(states, inputs)).split([len(states) - count, count])
         return score.reshape(value.shape[:-1]), negative.mean()
 
     def _followed_input(self, states: Tensor, count: int | None = None) -> Tensor:

@@ -138,7 +138,7 @@ def _climb(
             ladder.adaptation = 0.0
             ladder.rounds.zero_()
             ladder.round_trips.zero_()
-        v = ladder._round(machine, v)
+        v = ladder.move(machine, v)
         if number >= before:
             inputs, betas = machine.hidden_input(v), ladder.betas.view(-1, 1, 1)
             ups.append(path.gain(v[:-1], betas[:-1], betas[1:], inputs[:-1]).to(v.dtype))

@@ -10,10 +10,10 @@ from torch import Tensor
 from probae.distributions.enumeration import exact_log_partition, has_exact
 from probae.distributions.finite import check_finite
 from probae.distributions.rbm import RestrictedBoltzmann
-from probae.distributions.units import BernoulliUnits
 from probae.engine.batches import Batch
 from probae.engine.monitor import Monitor, mean_over
-from probae.evaluation.partition import flip_scores
+from probae.evaluation.partition import log_partition
+from probae.evaluation.pseudo_likelihood import has_conditionals, pseudo_scores
 from probae.inference.negative_phases import Exact
 
 _BUDGET = 2**26  # evaluations of a unit for an exact log Z after each epoch: a fraction of a second
@@ -22,9 +22,10 @@ _BUDGET = 2**26  # evaluations of a unit for an exact log Z after each epoch: a 
 def machine_monitor(distribution: Callable[[], RestrictedBoltzmann], rows: Callable[[Tensor], Tensor]) -> Monitor:
     """The monitor of a machine whose parameters change.
 
-    The exact log-likelihood where that takes a fraction of a second. Else the pseudo-likelihood of bits. Else
-    log p(v given E[h given v]): how well the hidden means restore the data. The last two are no likelihoods, so that no
-    epoch is chosen by them.
+    The exact log-likelihood where that takes a fraction of a second. Else the one with the log Z that the machine's
+    running chains have kept, if it has such. Else the pseudo-likelihood of bits and categorical units. Else
+    log p(v given E[h given v]): how well the hidden means restore the data. The first alone is a likelihood beyond
+    doubt, so that by the others no epoch is chosen.
 
     Args:
         distribution: gives the machine as it is now.
@@ -41,11 +42,18 @@ def machine_monitor(distribution: Callable[[], RestrictedBoltzmann], rows: Calla
         log_z = None if machine.visible.counts else exact_log_partition(machine)
         return mean_over(batches, lambda batch: exact_scores(machine, examples(batch), log_z).mean())
 
+    def running(batches: Any) -> Tensor:
+        machine = distribution()
+        log_z = log_partition(machine, "running").value
+        return mean_over(batches, lambda batch: -machine.free_energy(examples(batch)).mean()) - log_z
+
     if has_exact(machine, _BUDGET // max(machine.weight.shape)):
         return Monitor("log_likelihood", exact)
+    if machine.running is not None:
+        return Monitor("running_log_likelihood", running, selects=False)
     name, scores = "reconstruction", restoration_scores
-    if isinstance(machine.visible, BernoulliUnits):
-        name, scores = "pseudo_likelihood", flip_scores
+    if has_conditionals(machine):
+        name, scores = "pseudo_likelihood", pseudo_scores
     return Monitor.of_scores(name, lambda batch: scores(distribution(), examples(batch)).mean(), selects=False)
 
 

@@ -36,7 +36,7 @@ class ReplicaExchange(NegativePhase):
     level. No tensor is looked at, and no loop runs over levels or chains, so that a step can be recorded.
 
     How to write a new ladder: `allocate` its buffers and call `_allocate` with the number of levels; write
-    `_start(base)`, which puts independent units at its lower end, and `_round(machine, v)`, which calls `_exchange`.
+    `_start(base)`, which puts independent units at its lower end, and `move(machine, v)`, which calls `_exchange`.
 
     Args:
         steps: rounds a training step.
@@ -93,7 +93,7 @@ class ReplicaExchange(NegativePhase):
         """Let the ladder begin at independent units with these biases, (D,)."""
 
     @abstractmethod
-    def _round(self, machine: RestrictedBoltzmann, v: Tensor) -> Tensor:
+    def move(self, machine: RestrictedBoltzmann, v: Tensor) -> Tensor:
         """Exchange states between neighbours by `_exchange`, then take a Gibbs step: (R, M, D) to (R, M, D)."""
 
     def forward(self, machine: RestrictedBoltzmann, value: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class ReplicaExchange(NegativePhase):
             self._moved_at = stepping.now()
             with torch.no_grad():
                 for _ in range(self.steps):
-                    self.chains.copy_(self._round(machine, self.chains))
+                    self.chains.copy_(self.move(machine, self.chains))
                 self._keep(machine, self.chains)
         return self.chains[-1]
 
@@ -218,7 +218,7 @@ class ParallelTempering(ReplicaExchange):
             "num_temperatures": self.num_temperatures, "adaptation": self.adaptation,
         }  # fmt: skip
 
-    def _round(self, machine: RestrictedBoltzmann, v: Tensor) -> Tensor:
+    def move(self, machine: RestrictedBoltzmann, v: Tensor) -> Tensor:
         path, beta = Tempered(machine, self.base), self.betas.view(-1, 1, 1)
         partner = neighbours(self.rounds, len(self.betas))
         # The machine's inputs are the same at every temperature: they move, not the states that they come from.

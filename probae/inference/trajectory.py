@@ -97,14 +97,14 @@ class TrajectoryTempering(ReplicaExchange):
     def _past(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.weights, self.visible_biases, self.hidden_biases
 
-    def _round(self, machine: RestrictedBoltzmann, v: Tensor) -> Tensor:
+    def move(self, machine: RestrictedBoltzmann, v: Tensor) -> Tensor:
         weights, visible_biases, hidden_biases = self._past
         past = machine.with_parameters(weights, visible_biases.unsqueeze(1), hidden_biases.unsqueeze(1))
         partner = self.order[neighbours(self.rounds, len(self.order))][self.order.argsort()]
         offered = v[partner]
         inputs, others = ([past.hidden_input(x[:-1]), machine.hidden_input(x[-1:])] for x in (v, offered))
         gain = torch.cat([
-            free_energy(m, mine, own) - free_energy(m, theirs, other)
+            m.free_energy(mine, own) - m.free_energy(theirs, other)
             for m, mine, own, theirs, other in zip(
                 (past, machine), (v[:-1], v[-1:]), inputs, (offered[:-1], offered[-1:]), others, strict=True
             )
@@ -135,9 +135,3 @@ def overwrite(kept: Tensor, place: Tensor, new: Tensor, condition: Tensor) -> No
     """Put `new`, (1, ...), into `kept`, (K, ...), at `place`, (1,), if the condition, (1,), holds; in place."""
     condition = condition.view(-1, *[1] * (new.dim() - 1))
     kept.index_copy_(0, place, torch.where(condition, new, kept.index_select(0, place)))
-
-
-def free_energy(machine: RestrictedBoltzmann, v: Tensor, hidden_input: Tensor) -> Tensor:
-    """F(v), (..., M), of a machine, or of as many machines as there are rows, whose inputs from v are known."""
-    summed = machine.hidden.cumulant(hidden_input, machine.hidden_bias_of(v))
-    return machine.visible.energy(v, machine.visible_bias) - summed

@@ -11,31 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from probae import checks
-from probae.data import Dataset
-from probae.distributions.enumeration import has_exact
-from probae.distributions.finite import check_finite
 from probae.distributions.named import make
 from probae.distributions.rbm import RestrictedBoltzmann
 from probae.distributions.units import HIDDEN_UNITS, VISIBLE_UNITS, BernoulliUnits, Units, make_units
 from probae.engine.monitor import Monitor
-from probae.engine.randomness import check_seed, stream
 from probae.errors import ArgumentError, DataError, NoLikelihoodError
-from probae.evaluation.energy import log_likelihood_of_documents, log_likelihood_of_energy
-from probae.evaluation.estimate import Estimate
 from probae.evaluation.monitors import machine_monitor
-from probae.evaluation.partition import conditional_log_probs, log_partition
+from probae.evaluation.pseudo_likelihood import conditional_log_probs
 from probae.inference.centering import Centering
 from probae.inference.negative_phases import CD, PCD, NegativePhase
 from probae.inference.phases import PHASES
-from probae.models.base import Data, Model, examples_in, protocol_of
+from probae.inference.running import RunningWeights
+from probae.models.base import Data, examples_in
 from probae.models.classifier import Classifier
+from probae.models.machine import Machine
 from probae.networks.unrolled import Layer, Unrolled, affine
 
 _QUANTILES = 257  # of the lengths of documents
 
 
 @final
-class RBM(Model):
+class RBM(Machine):
     """A restricted Boltzmann machine over visible units v, with the hidden units h summed out,
 
         p(v) = exp(-F(v)) / Z,  F(v) = -log sum_h exp(-E(v, h)),
@@ -45,8 +41,8 @@ class RBM(Model):
     Its guide is empty: the sum over h is exact. The ELBO of this pair is log p(v), and the gradient of log Z comes
     from the negative phase, so that the engine, or Pyro's SVI, trains it like any other model. Without an estimate of
     log Z the training loss is no likelihood; `monitor()` says what validation reports: the exact log-likelihood where
-    the smaller side can be enumerated quickly, else the pseudo-likelihood (of bits), or how well the hidden means
-    restore the data; by these no epoch is chosen.
+    the smaller side can be enumerated quickly, else the pseudo-likelihood (of bits and categories), or how well the
+    hidden means restore the data; by these no epoch is chosen.
 
     Units are "bernoulli" (bits), "gaussian" (real values; {"name": "gaussian", "scale": s}, or scale "learned"),
     "relu" (truncated normals, from zero up), {"name": "categorical", "num_categories": K} (one-hot vectors) and,
@@ -61,6 +57,9 @@ class RBM(Model):
         negative_phase: `pb.PCD()` by default (for counts `pb.CD()`: documents mix slowly), `pb.ParallelTempering()`,
             `pb.TrajectoryTempering()` or `pb.Exact()`, or their names; a copy is kept.
         centering: train along the centred gradient, see `probae.inference.centering`.
+        running_chains: how many chains keep an estimate of log Z while the machine trains, 100 say, which
+            `log_partition("running")` reads at any time and `monitor()` uses; 0 for none. See
+            `probae.inference.running`.
 
     Attributes:
         weight: (D, H) parameter. visible_bias: (D,). hidden_bias: (H,).
@@ -88,9 +87,6 @@ class RBM(Model):
 
     fit_defaults: ClassVar[dict[str, Any]] = {"optimizer": partial(torch.optim.SGD, lr=0.05, momentum=0.5)}
 
-    mean_rates: Tensor
-    lengths: Tensor | None
-
     def __init__(
         self,
         data_shape: int | tuple[int, ...],
@@ -99,6 +95,7 @@ class RBM(Model):
         hidden: Units | str | dict[str, Any] = "bernoulli",
         negative_phase: NegativePhase | str | dict[str, Any] | None = None,
         centering: bool = False,
+        running_chains: int = 0,
     ) -> None:
         super().__init__(data_shape)
         self.num_hidden = checks.positive_int("num_hidden", num_hidden)
@@ -111,12 +108,11 @@ class RBM(Model):
         self.hidden_bias = nn.Parameter(torch.zeros(self.num_hidden))
         phase = (CD() if self.visible.counts else PCD()) if negative_phase is None else negative_phase
         self.negative_phase = copy.deepcopy(make("negative_phase", phase, NegativePhase, PHASES))
-        parameters = self.weight, self.visible_bias, self.hidden_bias
-        self.negative_phase.allocate(RestrictedBoltzmann(*parameters, visible=self.visible, hidden=self.hidden))
+        self.negative_phase.allocate(self._bare())
+        self.running = self._running(running_chains)
         self.centering = Centering(self.num_visible, self.num_hidden) if centering else None
         self.register_buffer("mean_rates", torch.full((self.num_visible,), torch.nan))
         self.register_buffer("lengths", torch.ones(_QUANTILES) if self.visible.counts else None)
-        self._known: tuple[Estimate, list[Tensor]] | None = None
 
     # The pair.
 
@@ -144,7 +140,7 @@ class RBM(Model):
         return RestrictedBoltzmann(
             self.weight, self.visible_bias, self.hidden_bias, visible=self.visible, hidden=self.hidden,
             negative_phase=self.negative_phase, log_partition=None if learning else self._current(),
-            training=self.training, centering=self.centering,
+            training=self.training, centering=self.centering, running=self.running,
         )  # fmt: skip
 
     # What it declares.
@@ -170,6 +166,8 @@ class RBM(Model):
                 self.visible.start(x)
                 self.visible_bias.copy_(self.visible.bias_for(self.mean_rates))
                 self.negative_phase.start(self._independent, self.visible_bias)
+                if self.running is not None:
+                    self.running.start(self._bare(), self.visible_bias)
         return self
 
     def monitor(self) -> Monitor:
@@ -220,103 +218,6 @@ class RBM(Model):
         with self.evaluating():
             return -conditional_log_probs(self.distribution(), x)
 
-    def log_partition(
-        self, method: str | None = None, *, base: Tensor | None = None, seed: int = 0, **options: Any
-    ) -> Estimate:
-        """log Z, and from now on, until the parameters change, the one that `log_prob` uses in evaluation mode.
-
-        Args:
-            method: "exact" (by default where the smaller side has at most 2^20 states), "ais" or "bridge".
-            base: (D,) the data's means, where AIS starts; those that `prepare` has kept by default.
-            seed: of the random numbers; the global random state is not touched.
-            options: of the method: num_chains, num_temperatures, progress for AIS. For counts also length, of
-                documents: their log Z depends on it, and is not kept.
-
-        Raises:
-            ArgumentError: for a machine too large to enumerate, or an unknown method.
-            NotPreparedError: for AIS without base means.
-            InfinitePartitionError: for Gaussian and ReLU units with weights too large.
-        """
-        method = method or ("exact" if has_exact(self.distribution()) else "ais")
-        with self.evaluating(), stream(check_seed(seed), self.device):
-            estimate = log_partition(self.distribution(), method, base_rates=self._base(base), **options)
-        if not self.visible.counts:
-            self._known = (estimate, [p.detach().clone() for p in self.parameters()])
-        return estimate
-
-    def log_likelihood(self, data: Data, method: str | None = None, **options: Any) -> Estimate:
-        """The mean of -F(v) - log Z, with log Z from `log_partition(method, **options)`, of counts for each length.
-
-        Forward AIS underestimates log Z, so that the likelihood it gives is an upper bound in expectation.
-
-        Args:
-            data: N examples.
-            method: see `log_partition`.
-            options: of the method; for counts also `ordered=True`, to score documents as lists of words.
-        """
-        x = self.examples("data", data)
-        machine, protocol = self.distribution(), protocol_of(data)
-        if self.visible.counts:
-            ordered, each = options.pop("ordered", False), partial(self.log_partition, method, **options)
-            with self.evaluating():
-                scores = (0.0 if ordered else self.visible.log_orders(x)) - machine.free_energy(x)
-            return log_likelihood_of_documents(scores, x.sum(1), lambda length: each(length=length), protocol)
-        log_z = self.log_partition(method, **options)
-        with self.evaluating():
-            return log_likelihood_of_energy(-machine.free_energy(x), log_z, protocol)
-
-    def sample(
-        self, num_examples: int | None = None, *, steps: int = 1000, given: Tensor | None = None,
-        mask: Tensor | None = None, length: int | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Visible values after Gibbs sampling: free, or with observed units clamped (in-painting).
-
-        Chains start at independent units with the data's means if `prepare` has seen data, else without bias. They are
-        near the machine's distribution only once they have mixed.
-
-        Args:
-            num_examples: how many chains; 1 by default, or one for each row of `given`.
-            steps: Gibbs steps of each.
-            given: (N, D) values of the observed units; what stands in the others, even NaN, does not matter.
-            mask: (D,) or (N, D), True where a unit is observed and stays at its value in `given`; of categorical units,
-                for all categories or none.
-            length: of documents, in words; by default drawn from the lengths of the data that `prepare` has seen.
-
-        Returns:
-            (N, D) values.
-
-        Raises:
-            ArgumentError: for `given` without `mask` or the other way round, or a mask of another shape or dtype.
-            InfinitePartitionError: see `log_partition`.
-        """
-        if (given is None) != (mask is None):
-            raise ArgumentError("mask", "given= and mask= together", "one of them")
-        self.refuse(**{"given": given} if self.visible.counts else {"length": length})
-        steps, clamp = checks.positive_int("steps", steps), None if given is None else self._observed(given, mask)
-        rows = 1 if clamp is None else len(clamp[1])
-        count = checks.positive_int("num_examples", rows if num_examples is None else num_examples)
-        if clamp is not None and rows != count:
-            raise ArgumentError("num_examples", f"{rows}, the length of given", count)
-        with self.evaluating():
-            machine = self.distribution()
-            check_finite(machine)
-            v = self._independent(count, length)
-            if clamp is None:
-                return machine.gibbs(v, steps)
-            for _ in range(steps):
-                v = machine.gibbs(torch.where(*clamp, v))
-            return torch.where(*clamp, v)
-
-    def inpaint(self, x: Data, mask: Any, *, steps: int = 1000) -> Tensor:
-        """Fill in what is not observed, by Gibbs sampling with the observed units clamped: (N, D).
-
-        Args:
-            x: a data set, or a tensor (N, D) or (N, *data_shape); what is not observed may be anything, NaN too.
-            mask: (D,), (N, D) or of the data's shape, True where x is observed.
-            steps: Gibbs steps of each chain.
-        """
-        return self.sample(given=x.tensor if isinstance(x, Dataset) else x, mask=mask, steps=steps)  # type: ignore[arg-type]
-
     def set_parameters(self, weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> Self:
         """Take parameters from elsewhere: (D, H), (D,) and (H,), copied.
 
@@ -357,43 +258,24 @@ class RBM(Model):
             "data_shape": list(self.data_shape), "num_hidden": self.num_hidden, "visible": self.visible.config,
             "hidden": self.hidden.config, "negative_phase": self.negative_phase.config,
             "centering": self.centering is not None,
+            "running_chains": 0 if self.running is None else self.running.num_chains,
         }  # fmt: skip
 
     # Details.
 
-    def _independent(self, count: int, length: int | None = None) -> Tensor:
-        """(count, D) independent units with the data's means, or without bias where no data has been seen."""
-        base, words = self._base(None), None
-        bias = torch.zeros_like(self.mean_rates) if base is None else self.visible.bias_for(base)
-        if self.lengths is not None:
-            drawn = self.lengths[torch.randint(len(self.lengths), (count,), device=self.device)]
-            words = drawn if length is None else drawn.new_full((count,), float(checks.positive_int("length", length)))
-        return self.visible.sample(bias.expand(count, -1), words)
+    # Details.
 
-    def _observed(self, given: Tensor, mask: Any) -> tuple[Tensor, Tensor]:
-        """The mask as (D,) or (N, D), and what was given, (N, D), with zeros where it says nothing."""
-        values, shape = checks.rows("given", given, self.data_shape), self.data_shape
-        shapes = (values.shape, values.shape[1:], (len(values), *shape), shape)
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape not in shapes:
-            got = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-            raise ArgumentError("mask", f"a bool tensor of shape {tuple(shapes[1])} or {tuple(shapes[0])}", got)
-        observed = mask.reshape(-1, self.num_visible).to(values.device)
-        self.visible.check_mask("mask", observed)
-        values = torch.where(observed, values.to(self.dtype), self._independent(len(values)))
-        return observed, self.examples("given", values)
+    def _bare(self) -> RestrictedBoltzmann:
+        parameters = self.weight, self.visible_bias, self.hidden_bias
+        return RestrictedBoltzmann(*parameters, visible=self.visible, hidden=self.hidden)
 
-    def _base(self, base: Tensor | None) -> Tensor | None:
-        if base is None:
-            return None if bool(self.mean_rates.isnan().any()) else self.mean_rates
-        means = checks.examples("base", base.unsqueeze(0) if isinstance(base, Tensor) else base, self.data_shape)[0]
-        self.visible.check_means("base", means)
-        return means
-
-    def _current(self) -> Estimate | None:
-        """The last log Z, if the parameters are still those that it belongs to."""
-        estimate, then = self._known or (None, [])
-        return estimate if all(map(_same, self.parameters(), then)) else None
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
+    def _running(self, num_chains: int) -> RunningWeights | None:
+        if checks.positive_int("running_chains", num_chains, minimum=0) == 0:
+            return None
+        if self.visible.counts:
+            raise ArgumentError("running_chains", "0 for counts, whose log Z depends on the length", num_chains)
+        if num_chains == 1:
+            raise ArgumentError("running_chains", "0, or at least 2", num_chains)
+        running = RunningWeights(num_chains)
+        running.allocate(self._bare())
+        return running

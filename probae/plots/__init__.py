@@ -2,6 +2,7 @@
 
 from probae.plots.animation import map_animation
 from probae.plots.anomalies import anomaly_maps, roc
+from probae.plots.chains import chain_animation, chain_grid
 from probae.plots.clusters import clusters
 from probae.plots.curves import learning_curves
 from probae.plots.decoded import interpolations, manifold, traversals
@@ -19,6 +20,8 @@ from probae.plots.spectrograms import spectrograms
 
 __all__ = [
     "anomaly_maps",
+    "chain_animation",
+    "chain_grid",
     "clusters",
     "density",
     "differences",

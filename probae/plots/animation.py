@@ -1,14 +1,15 @@
-"""The map over the epochs, as a film: where a model puts its examples while it learns."""
+"""Films: the map over the epochs, where a model puts its examples while it learns; and how a film is written."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from probae.plots.latent import _labels, plane
 from probae.plots.style import COLOURS, name_axes, note, tidy
 
 _INSIDE = 0.995  # of all points of all maps, along each axis
-_HOLD = 1.5  # seconds, of the last map
+_HOLD = 1.5  # seconds, of the last frame
 
 
 def map_animation(
@@ -64,16 +65,42 @@ def map_animation(
     shown = list(range(len(points))) if epochs is None else list(epochs)
     if len(shown) != len(points):
         raise DataError("epochs", f"{len(points)} epochs, as many as maps", len(shown))
-    pause, inches = (checks.real(n, v, low=0, open_low=True) for n, v in (("seconds", seconds), ("size", size)))
-    path, dots = Path(path), checks.positive_int("dpi", dpi)
+    inches = checks.real("size", size, low=0, open_low=True)
+
+    def prepare(ax: Axes) -> Callable[[int], None]:
+        return _film(tidy(ax), points, known, shown, names, named=labels is not None)
+
+    return write_film(path, prepare, len(points), (inches, inches), seconds=seconds, dpi=dpi)
+
+
+def write_film(
+    path: str | Path,
+    prepare: Callable[[Axes], Callable[[int], None]],
+    count: int,
+    inches: tuple[float, float],
+    *,
+    seconds: float,
+    dpi: int,
+) -> Path:
+    """Write a GIF of so many frames, whose last one stays a while.
+
+    Args:
+        path: of the file.
+        prepare: makes axes ready for all frames, and returns what draws one, by its number.
+        count: of the frames.
+        inches: width and height.
+        seconds: how long each frame stays.
+        dpi: pixels an inch.
+    """
+    pause, dots = checks.real("seconds", seconds, low=0, open_low=True), checks.positive_int("dpi", dpi)
+    path = Path(path)
     if path.suffix.lower() != ".gif":
         raise DataError("path", "a name that ends in .gif", repr(str(path)))
-    figure, ax = plt.subplots(figsize=(inches, inches), layout="constrained")
+    figure, ax = plt.subplots(figsize=inches, layout="constrained")
     try:
-        draw = _film(tidy(ax), points, known, shown, names, named=labels is not None)
-        frames = [*range(len(points)), *[len(points) - 1] * round(_HOLD / pause)]
+        frames = [*range(count), *[count - 1] * round(_HOLD / pause)]
         rate: Any = 1 / pause  # declared an int, and divided by
-        film = FuncAnimation(figure, draw, frames=frames)
+        film = FuncAnimation(figure, prepare(ax), frames=frames)
         film.save(path, writer=PillowWriter(fps=rate), dpi=dots)
     finally:
         plt.close(figure)

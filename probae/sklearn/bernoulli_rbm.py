@@ -20,7 +20,7 @@ from probae.engine.callbacks import Callback
 from probae.engine.fit import fit
 from probae.engine.monitor import Monitor
 from probae.engine.randomness import stream
-from probae.evaluation.partition import conditional_log_probs, flip_scores
+from probae.evaluation.pseudo_likelihood import conditional_log_probs, pseudo_scores
 from probae.inference.negative_phases import PCD
 from probae.models.base import examples_of
 from probae.models.rbm import RBM
@@ -224,7 +224,7 @@ class BernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """What prints the pseudo-likelihood after each epoch."""
 
         def score(batch: Any) -> Tensor:
-            return flip_scores(self.rbm_.distribution(), examples_of(batch)).mean()
+            return pseudo_scores(self.rbm_.distribution(), examples_of(batch)).mean()
 
         monitor = Monitor.of_scores("pseudo_likelihood", score, selects=False)
         return {"valid": torch.tensor(X), "monitor": monitor, "callbacks": _Report(type(self).__name__)}

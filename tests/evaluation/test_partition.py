@@ -1,4 +1,4 @@
-"""log Z by enumeration and by annealing, and the pseudo-likelihood, against brute force."""
+"""log Z by enumeration and by annealing, against brute force."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ from scipy import stats
 from torch import Tensor
 
 from probae.distributions.rbm import RestrictedBoltzmann
-from probae.errors import ArgumentError, DataError, NotPreparedError
+from probae.errors import ArgumentError, NotPreparedError
 from probae.evaluation.ais import ais_log_partition, ais_log_weights
-from probae.evaluation.partition import (
-    conditional_log_probs,
-    exact_log_partition,
-    log_partition,
-    pseudo_log_likelihood,
-)
+from probae.evaluation.partition import exact_log_partition, log_partition
 
 FALSE_ALARM = 1e-7
 """The rate at which a stochastic test of this file may fail by chance."""
@@ -171,56 +166,3 @@ def test_errors_name_the_way_out() -> None:
     large = RestrictedBoltzmann(torch.zeros(30, 26), torch.zeros(30), torch.zeros(26))
     with pytest.raises(ArgumentError, match=r"at most 2.25 states.*30 x 26.*ais"):
         log_partition(large)
-
-
-def brute_pseudo_log_likelihood(machine: RestrictedBoltzmann, v: Tensor) -> Tensor:
-    total = torch.zeros(len(v), dtype=v.dtype)
-    for bit in range(v.shape[1]):
-        flipped = v.clone()
-        flipped[:, bit] = 1 - flipped[:, bit]
-        total += (machine.free_energy(flipped) - machine.free_energy(v)).sigmoid().log()
-    return total.detach()
-
-
-def test_pseudo_likelihood_of_all_bits_is_exact() -> None:
-    machine = RestrictedBoltzmann(*parameters(5, 3, scale=2.0))
-    for num_bits in (5, 99):
-        got = pseudo_log_likelihood(machine, states(5), num_bits=num_bits)
-        torch.testing.assert_close(got, brute_pseudo_log_likelihood(machine, states(5)), rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("num_bits", [1, 3])
-def test_pseudo_likelihood_is_unbiased(num_bits: int) -> None:
-    """t-tests over 4,000 draws for each of eight examples; false alarm 1e-7."""
-    machine, v = RestrictedBoltzmann(*parameters(5, 3)), states(5)[3::4]
-    draws = torch.stack([pseudo_log_likelihood(machine, v, num_bits=num_bits) for _ in range(4000)])
-    assert_mean(draws, brute_pseudo_log_likelihood(machine, v))
-
-
-def test_pseudo_likelihood_of_a_batch_uses_each_bit_equally() -> None:
-    """Five equal examples get all five bits between them, so that their mean is exact."""
-    machine, v = RestrictedBoltzmann(*parameters(5, 3)), states(5)[[11]].expand(5, 5)
-    mean = pseudo_log_likelihood(machine, v, num_bits=1).mean()
-    torch.testing.assert_close(mean, brute_pseudo_log_likelihood(machine, v).mean(), rtol=0, atol=1e-9)
-
-
-def test_pseudo_likelihood_checks_its_input() -> None:
-    machine = RestrictedBoltzmann(*parameters(5, 3))
-    with pytest.raises(DataError, match="v: expected shape"):
-        pseudo_log_likelihood(machine, torch.zeros(2, 4))
-    with pytest.raises(ArgumentError, match="num_bits"):
-        pseudo_log_likelihood(machine, torch.zeros(2, 5), num_bits=0)
-
-
-def test_each_bit_given_the_others_by_enumeration() -> None:
-    """p(v_i | rest) = p(v) / (p(v) + p(v with bit i flipped)), from the probabilities of all states."""
-    machine = RestrictedBoltzmann(*parameters(5, 3, scale=2.0))
-    v = states(5)
-    mass = (-machine.free_energy(v)).exp().detach()
-    place = {tuple(row): i for i, row in enumerate(v.tolist())}
-    wanted = torch.empty_like(v)
-    for n, row in enumerate(v.tolist()):
-        for i in range(5):
-            other = place[(*row[:i], 1 - row[i], *row[i + 1 :])]
-            wanted[n, i] = (mass[n] / (mass[n] + mass[other])).log()
-    torch.testing.assert_close(conditional_log_probs(machine, v), wanted, rtol=0, atol=1e-9)

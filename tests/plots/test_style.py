@@ -34,6 +34,7 @@ class Codes:
 FOUND = applications.clusters(Codes(), X, 3)
 PICTURES: dict[str, Callable[..., Axes]] = {
     "anomaly_maps": lambda **options: plots.anomaly_maps(X, X, **options),
+    "chain_grid": lambda **options: plots.chain_grid(X.reshape(4, 3, 64), **options),
     "clusters": lambda **options: plots.clusters(FOUND, X, cols=5, **options),
     "density": lambda **options: plots.density(lambda x: -x.square().sum(1), Z, **options),
     "differences": lambda **options: plots.differences(RESULTS, **options),
@@ -60,7 +61,8 @@ PICTURES: dict[str, Callable[..., Axes]] = {
 
 
 def test_every_picture_is_here() -> None:
-    assert PICTURES.keys() == set(plots.__all__) - {"map_animation"}  # a film has no axes to be drawn into
+    films = {"chain_animation", "map_animation"}  # which have no axes to be drawn into
+    assert PICTURES.keys() == set(plots.__all__) - films
 
 
 @pytest.mark.parametrize("name", PICTURES)
