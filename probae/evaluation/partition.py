@@ -41,7 +41,7 @@ def log_partition(
 
     Raises:
         ArgumentError: for an unknown method, a machine too large to enumerate, or options out of range.
-        NotPreparedError: for AIS or bridges without base rates.
+        NotPreparedError: for AIS or bridges without base rates, "running" without such chains.
 
     Example:
         >>> machine = RestrictedBoltzmann(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
@@ -87,10 +87,10 @@ def _exact(machine: RestrictedBoltzmann, length: int | None, **options: Any) -> 
 
 def _running(machine: RestrictedBoltzmann) -> Estimate:
     if machine.running is None:
-        raise NotPreparedError("no chains have kept an estimate of log Z: build the model with running_chains=100, say")
-    weights = machine.running.now(machine)
-    value, stderr, ess = log_mean_weight(weights)
-    stderr = math.hypot(stderr, math.sqrt(machine.running.variance.item()))
+        raise NotPreparedError("no chains have kept an estimate of log Z: build a pb.RBM(..., running_chains=100), say")
+    weights, variance = machine.running.now(machine)
+    value, _, _ = log_mean_weight(weights)
+    stderr, ess = math.sqrt(variance.item()), 1 / (variance.item() + 1 / len(weights))
     reliable, reason = Doubts(value, stderr, ess, len(weights)).verdict()
     return Estimate(
         value, quantity="log Z", direction="lower", stderr=stderr, ess=ess, lower=value, reliable=reliable,

@@ -41,8 +41,8 @@ class RBM(Machine):
     Its guide is empty: the sum over h is exact. The ELBO of this pair is log p(v), and the gradient of log Z comes
     from the negative phase, so that the engine, or Pyro's SVI, trains it like any other model. Without an estimate of
     log Z the training loss is no likelihood; `monitor()` says what validation reports: the exact log-likelihood where
-    the smaller side can be enumerated quickly, else the pseudo-likelihood (of bits and categories), or how well the
-    hidden means restore the data; by these no epoch is chosen.
+    the smaller side can be enumerated quickly, else the one with the log Z of `running_chains`, the pseudo-likelihood
+    (of bits and categories), or how well the hidden means restore the data; by these no epoch is chosen.
 
     Units are "bernoulli" (bits), "gaussian" (real values; {"name": "gaussian", "scale": s}, or scale "learned"),
     "relu" (truncated normals, from zero up), {"name": "categorical", "num_categories": K} (one-hot vectors) and,
@@ -260,8 +260,6 @@ class RBM(Machine):
             "centering": self.centering is not None,
             "running_chains": 0 if self.running is None else self.running.num_chains,
         }  # fmt: skip
-
-    # Details.
 
     # Details.
 

@@ -217,6 +217,7 @@ CASES: dict[str, Case] = {
         lambda: pb.RBM(SHAPE, CODES, negative_phase=pb.TrajectoryTempering(num_chains=16, num_machines=4)), fit=SGD
     ),
     "RBM centred": Case(lambda: pb.RBM(SHAPE, CODES, centering=True), fit=SGD),
+    "RBM running": Case(lambda: pb.RBM(SHAPE, CODES, running_chains=20), fit=SGD),
     "RBM Gaussian": Case(lambda: pb.RBM(SHAPE, CODES, {"name": "gaussian", "scale": "learned"}), GREY, fit=ADAM),
     "RBM ReLU": Case(lambda: pb.RBM(SHAPE, CODES, "relu", "bernoulli", "cd"), GREY, fit=ADAM),
     "RBM Gaussian hidden": Case(
