@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -33,6 +34,7 @@ def ais_log_partition(
     *,
     num_chains: int = 100,
     num_temperatures: int | Tensor = 1000,
+    spacing: str = "equal",
     examine: bool = True,
     length: int | None = None,
     progress: bool = False,
@@ -61,7 +63,9 @@ def ais_log_partition(
         machine: its parameters only; nothing is differentiated.
         base_rates: (D,) means of the visible units; rates of bits are moved a little inward from 0 and 1.
         num_chains: independent chains, at least 2.
-        num_temperatures: steps of equal size from 0 to 1, or the inverse temperatures themselves, from 0 up to 1.
+        num_temperatures: so many steps from 0 to 1, or the inverse temperatures themselves, from 0 up to 1.
+        spacing: "equal", or "adaptive": steps of such sizes that the chains' weights part equally much at each, as seen
+            by other chains in a tenth of so many steps, or in 20.
         examine: whether to examine the estimate, which takes about three times as long as to make it; without, it is
             not called reliable.
         length: of documents, in words; for counts only.
@@ -70,16 +74,18 @@ def ais_log_partition(
         compile: how a step runs, see `pb.fit`; "auto" records and compiles where it pays.
 
     Returns:
-        log Z in nats; `stderr` by the delta method, `ess` of the chains' weights; `lower` is the estimate, or what the
-        states that were found weigh, if that is more; `upper` is the way back from annealed starts, whose sources
-        `reason` states.
+        log Z in nats; `stderr` by the delta method, or half of what the way up and a way back differ by, if that is
+        more, since weights that agree do not show their bias; `ess` of the chains' weights; `lower` is the estimate, or
+        what the states that were found weigh, if that is more; `upper` is the way back from annealed starts, whose
+        sources `reason` states.
 
     Raises:
         ArgumentError: for arguments of the wrong shape or range.
 
     Source: Neal (2001), "Annealed importance sampling"; Salakhutdinov and Murray (2008), "On the quantitative analysis
-    of deep belief networks", section 4.1; Burda, Grosse and Salakhutdinov (2015), "Accurate and conservative estimates
-    of MRF log-likelihood using reverse annealing".
+    of deep belief networks", section 4.1; Grosse, Maddison and Salakhutdinov (2013), "Annealing between distributions
+    by averaging moments", for the best spacing; Burda, Grosse and Salakhutdinov (2015), "Accurate and conservative
+    estimates of MRF log-likelihood using reverse annealing".
 
     Example:
         >>> machine = RestrictedBoltzmann(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
@@ -91,9 +97,12 @@ def ais_log_partition(
     """
     path, betas, words = _start(machine, base_rates, num_chains, num_temperatures, length)
     check_precision(precision, path.base.device)
-    way = check_way(compile, path.base.device)
-    with tqdm(total=round((3.5 if examine else 1) * len(betas)), desc="AIS", disable=not progress, leave=False) as bar:
+    way, adapt = check_way(compile, path.base.device), _check_spacing(spacing, num_temperatures)
+    steps = (3.5 if examine else 1.0) * len(betas) + (max(len(betas) // PILOT[0], PILOT[1]) if adapt else 0)
+    with tqdm(total=round(steps), desc="AIS", disable=not progress, leave=False) as bar:
         ladder = Ladder(path, betas, bar, way=way, precision=precision)
+        if adapt:
+            ladder.adapt(path.start(num_chains, words))
         log_weights, ends = ladder.up(path.start(num_chains, words))
         log_base = path.log_partition_of_base(words).double()
         value, stderr, ess = log_mean_weight(log_weights + log_base)
@@ -115,7 +124,7 @@ def ais_log_partition(
         value,
         quantity="log Z",
         direction="lower",
-        stderr=stderr,
+        stderr=doubts.error,
         ess=ess,
         lower=max(value, doubts.floor),
         upper=doubts.ceiling,
@@ -160,6 +169,17 @@ def _start(
     return Tempered(machine, base_bias(machine, rates)), betas, words
 
 
+def _check_spacing(spacing: str, num_temperatures: int | Tensor) -> bool:
+    """Whether the temperatures are to be adapted."""
+    adapt = checks.choice("spacing", spacing, ("equal", "adaptive")) == "adaptive"
+    if adapt and isinstance(num_temperatures, Tensor):
+        raise ArgumentError("spacing", "'equal' beside inverse temperatures that are given", spacing)
+    return adapt
+
+
+PILOT = 10, 20
+"""Steps of an adapted ladder for each of the pilot's, and how many it takes at least."""
+
 Step = Callable[[Batch], list[Tensor | None]]
 
 
@@ -178,9 +198,10 @@ class Ladder:
         self, path: Tempered, betas: list[float], bar: tqdm[Any], *, way: str = "eager", precision: str | None = None
     ) -> None:
         device = path.base.device
-        self.path = _with_rounded_weights(path) if precision == "bf16" else path
+        low = precision == "bf16" and path.machine.weight.dtype == torch.float32
+        self.path = _with_rounded_weights(path) if low else path
         self.bar, self.products = bar, products(precision)
-        self.rungs = torch.tensor(list(pairwise(betas)), dtype=torch.float64, device=device)
+        self.rungs = self._pairs(betas)
         self._left = 3.0 * len(self.rungs)
         self._players: dict[Any, Player] = {
             step: Player(step, Programs(step, step, step), device, way=way, outlook=lambda: self._left)
@@ -195,7 +216,8 @@ class Ladder:
         """
         log_weights = torch.zeros(len(v), dtype=torch.float64, device=v.device)
         for rung in self.rungs:
-            v = self._step(self._up, v, rung, log_weights)
+            v, gain = self._step(self._up, v, rung)
+            log_weights += gain
         return log_weights, v
 
     @torch.no_grad()
@@ -207,16 +229,37 @@ class Ladder:
         """
         log_weights, first = torch.zeros(len(v), dtype=torch.float64, device=v.device), None
         for rung in self.rungs.flip(0, 1):
-            v = self._step(self._down, v, rung, log_weights)
+            v, gain = self._step(self._down, v, rung)
+            log_weights += gain
             first = v if first is None else first
         return log_weights, v if first is None else first
 
-    def _step(self, step: Step, v: Tensor, rung: Tensor, log_weights: Tensor) -> Tensor:
+    @torch.no_grad()
+    def adapt(self, v: Tensor) -> None:
+        """Move the temperatures to where the gains of chains from states (C, D), at the first one, part equally much.
+
+        With s(beta) the standard deviation over the chains of what they gain, by a step's size, the steps have equal
+        parts of the integral of s, a tenth of its mean added everywhere. Annealing over temperatures that other chains
+        have chosen is as unbiased as over given ones.
+        """
+        even = torch.linspace(0, 1, max(len(self.rungs) // PILOT[0], PILOT[1]) + 1, dtype=torch.float64).tolist()
+        spreads = []
+        for rung in self._pairs(even):
+            v, gain = self._step(self._up, v, rung)
+            spreads.append(gain.double().std())
+        spread = torch.stack(spreads).cpu().numpy()
+        passed = np.concatenate([[0.0], np.cumsum(spread + 0.1 * spread.mean() + 1e-12)])
+        betas = np.interp(np.linspace(0, 1, len(self.rungs) + 1), passed / passed[-1], even)
+        self.rungs = self._pairs([0.0, *betas[1:-1].tolist(), 1.0])
+
+    def _pairs(self, betas: list[float]) -> Tensor:
+        return torch.tensor(list(pairwise(betas)), dtype=torch.float64, device=self.path.base.device)
+
+    def _step(self, step: Step, v: Tensor, rung: Tensor) -> tuple[Tensor, Tensor]:
         v, gain = map(given, self._players[step](Batch((v, rung), {})))
-        log_weights += gain
         self._left -= 1
         self.bar.update()
-        return v
+        return v, gain
 
     def _up(self, batch: Batch) -> list[Tensor | None]:
         v, (beta, following) = batch.args

@@ -57,6 +57,11 @@ class Doubts:
         """log Z by the way back from the first starts."""
         return next((value for value, _ in self.ways.values()), None)
 
+    @property
+    def error(self) -> float:
+        """The standard error, or half of what the way up and a way back differ by, if that is more."""
+        return max([self.stderr, *(abs(value - self.value) / 2 for value, _ in self.ways.values())])
+
     def verdict(self) -> tuple[bool, str]:
         """Whether nothing was found, and in words what was."""
         weights = f"effective sample size {self.ess:.0f} of {self.chains} chains"

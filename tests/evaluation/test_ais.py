@@ -75,6 +75,8 @@ def test_a_second_mode_far_from_the_data_is_found_out() -> None:
     assert estimate.value < exact - 29
     assert estimate.ess == pytest.approx(100, abs=1), "the weights themselves tell nothing"
     assert not estimate.reliable
+    assert estimate.stderr > 30, "half of what the ways differ by"
+    assert rbm.log_partition("ais", examine=False).stderr < 0.01
     assert "states that alone weigh more" in estimate.reason
     assert estimate.lower is not None
     assert 30 < estimate.lower <= exact + 1e-6
@@ -82,7 +84,7 @@ def test_a_second_mode_far_from_the_data_is_found_out() -> None:
 
 def test_what_is_called_reliable_is_right() -> None:
     """48 machines of 30 x 1 to 30 x 10 units with one or several modes, base rates from a single one of them."""
-    found = Counter[tuple[bool, bool]]()
+    found, errors = Counter[tuple[bool, bool]](), list[float]()
     for seed in range(48):
         torch.manual_seed(seed)
         hidden, scale = [1, 4, 10][seed % 3], [0.3, 1.0, 2.0, 4.0][seed // 3 % 4]
@@ -96,12 +98,14 @@ def test_what_is_called_reliable_is_right() -> None:
         rbm = pb.RBM(30, hidden).set_parameters(weight, a, b)
         mode = rbm.distribution().gibbs(torch.bernoulli(torch.full((1, 30), 0.5)).repeat(200, 1), 100)
         estimate = rbm.prepare(mode).log_partition("ais", num_temperatures=200, seed=seed)
-        wrong = abs(estimate.value - rbm.log_partition("exact").value) > 0.4
-        found[wrong, estimate.reliable] += 1
+        error = abs(estimate.value - rbm.log_partition("exact").value)
+        found[error > 0.4, estimate.reliable] += 1
+        errors.append(error / estimate.stderr if estimate.reliable else 0.0)
     assert found[True, True] == 0
     assert found[True, False] >= 1, "none was hard"
     assert found[False, True] >= 40
     assert found[False, False] <= 5
+    assert max(errors) < 5, "stated errors of reliable estimates hold"
 
 
 def test_states_that_were_found_are_a_part_of_z() -> None:
@@ -135,6 +139,8 @@ def test_products_in_bfloat16_cost_little() -> None:
         for p in ("bf16", None)
     )
     assert low.value != full.value
+    wide = pb.RBM(6, 30).double().prepare((torch.rand(20, 6) < 0.5).double())
+    assert wide.log_partition("ais", precision="bf16", num_temperatures=5).value > 0  # float64 is not rounded
     assert abs(low.value - exact) < 0.1
     assert abs(low.value - full.value) < 0.1
 
@@ -150,6 +156,36 @@ def test_what_was_not_examined_is_not_reliable() -> None:
     assert examined.upper == pytest.approx(exact_draws(machine(), 1)[1], abs=0.1)
 
 
+def test_adapted_temperatures_make_better_weights() -> None:
+    """Where the base rates are far from the machine's, most of the change is at its end; unbiased still."""
+    torch.manual_seed(1)
+    weight = 0.3 * torch.randn(30, 5).double()
+    bias = 20 * torch.randn(30).double() - weight.sum(1) / 2
+    m = RestrictedBoltzmann(weight, bias, -weight.sum(0) / 2)
+    settings: dict[str, Any] = {"num_chains": 50, "num_temperatures": 40, "examine": False, "compile": "eager"}
+    exact, rates, spread = exact_draws(m, 1)[1], torch.full((30,), 0.5).double(), []
+    for spacing in ("equal", "adaptive"):
+        found = [ais_log_partition(m, rates, spacing=spacing, **settings).value for _ in range(100)]
+        ratios = (torch.tensor(found) - exact).exp()
+        assert abs(ratios.mean() - 1) < 7 * ratios.std() / 10
+        spread.append(ratios.std().item())
+    assert spread[1] < 0.6 * spread[0]
+
+
+def test_adapted_temperatures_go_from_zero_up_to_one() -> None:
+    torch.manual_seed(0)
+    for scale in (0.0, 1.0):
+        m = machine(scale=scale)
+        path = Tempered(m, torch.zeros(4).double())
+        ladder = Ladder(path, inverse_temperatures(30), BAR)
+        ladder.adapt(path.start(100))
+        betas = torch.cat([ladder.rungs[:, 0], ladder.rungs[-1:, 1]])
+        assert len(betas) == 31
+        assert (betas[0], betas[-1]) == (0, 1)
+        assert (betas.diff() > 0).all()
+        assert torch.equal(ladder.rungs[1:, 0], ladder.rungs[:-1, 1])
+
+
 def test_few_weights_are_a_reason() -> None:
     estimate = ais_log_partition(machine(scale=6.0), torch.full((4,), 0.02), num_chains=100, num_temperatures=1)
     assert not estimate.reliable
@@ -158,7 +194,11 @@ def test_few_weights_are_a_reason() -> None:
 
 @pytest.mark.parametrize(
     ("options", "argument"),
-    [({"compile": "fast"}, "compile"), ({"precision": "int8"}, "precision"), ({"num_chains": 1}, "num_chains")],
+    [
+        ({"compile": "fast"}, "compile"), ({"precision": "int8"}, "precision"), ({"num_chains": 1}, "num_chains"),
+        ({"spacing": "even"}, "spacing"),
+        ({"spacing": "adaptive", "num_temperatures": torch.linspace(0, 1, 5)}, "spacing"),
+    ],
 )
 def test_options_are_checked(options: dict[str, Any], argument: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{argument}: "):

@@ -29,14 +29,14 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def softplus_change(old: Tensor, new: Tensor) -> Tensor:
-    """log(1 + exp(new)) - log(1 + exp(old)), elementwise, by one logarithm; exact where the two are close.
+    """log(1 + exp(new)) - log(1 + exp(old)), elementwise, by one logarithm; without bias where the two are close.
 
     Example:
         >>> softplus_change(torch.tensor([-1000.0, 0.0, 1000.0]), torch.tensor([-900.0, 100.0, 1001.0]))
         tensor([ 0.0000, 99.3069,  1.0000])
     """
-    ratio = (1 + (-new.abs()).exp()) / (1 + (-old.abs()).exp())
-    return new.relu() - old.relu() + ratio.log()
+    before, after = (-old.abs()).exp(), (-new.abs()).exp()
+    return new.relu() - old.relu() + ((after - before) / (1 + before)).log1p()
 
 
 def log_half_line(m: Tensor) -> Tensor:
