@@ -10,10 +10,12 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 from tqdm import tqdm
 
+from probae.engine.randomness import stream
+
 RHAT = 1.01
 """The largest R-hat of chains that have mixed."""
 
-ESS = 100.0
+ESS = 400.0
 """The least effective sample size of chains that have mixed, in all."""
 
 _DIRECTIONS = 4
@@ -39,10 +41,10 @@ class Chains:
         ess: the smallest effective sample size of them, over all chains.
         every: Gibbs steps between two states.
         time: Gibbs steps between two states that are as good as independent, by that size.
-        mixed: whether `rhat` is at most 1.01 and `ess` at least 100.
+        mixed: whether `rhat` is at most 1.01 and `ess` at least 400.
 
     Source: Gelman and Rubin (1992); Vehtari, Gelman, Simpson, Carpenter and Buerkner (2021), "Rank-normalization,
-    folding, and localization", for the limits.
+    folding, and localization", for the limits (which they set for rank-normalized values).
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -80,7 +82,8 @@ def chains_of(states: Tensor, free_energy: Tensor, every: int = 1) -> Chains:
     """Judge chains by their states, (T, M, D), and free energies, (T, M)."""
     flat = states.flatten(0, 1).double()
     flat = flat - flat.mean(0)
-    _, _, directions = torch.pca_lowrank(flat, q=min(_DIRECTIONS, *flat.shape), center=False)
+    with stream(0, flat.device):  # it is a randomized algorithm
+        _, _, directions = torch.pca_lowrank(flat, q=min(_DIRECTIONS, *flat.shape), center=False, niter=4)
     numbers = torch.cat([free_energy.double().unsqueeze(-1), (flat @ directions).unflatten(0, states.shape[:2])], -1)
     rhat = split_gelman_rubin(numbers, chain_dim=1, sample_dim=0)
     still = numbers.flatten(0, 1).std(0) <= 1e-9 * numbers.abs().amax((0, 1)).clamp(min=1e-300)

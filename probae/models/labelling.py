@@ -77,11 +77,15 @@ class LabelModel(Model):
     def _given_labels(self, batch: Batch) -> Tensor:
         """The labels of a batch of validation data."""
         y = batch.args[1] if len(batch.args) > 1 else batch.kwargs.get("y")
-        return self._labels("valid", y, batch.num_examples) if y is None else y.long()
+        return self._labels("valid", y, batch.num_examples)
 
     def _judged(self, data: Any, y: Any) -> tuple[Any, Tensor]:
         """Examples and labels, checked, those left out that are unknown."""
-        return known_of("data", *self.arguments("data", data if y is None else (pair_of(data)[0], y)))
+        given = data if y is None else (pair_of(data)[0], y)
+        found = self.arguments("data", given)
+        if found is given:
+            raise DataError("data", "a data set, a tensor or an array, with labels", type(pair_of(given)[0]).__name__)
+        return known_of("data", *found)
 
     def _log_likelihood_of_labels(self, data: Any, y: Any, reason: str) -> Estimate:
         """The mean log p(y given x) of the known labels, which is exact for this reason."""

@@ -141,7 +141,7 @@ class Machine(Model):
             num_chains: M, at least 4.
             steps: Gibbs steps of each, at least 20; the first half of them is left out.
             every: Gibbs steps between two states that are kept.
-            length: of documents, in words; see `sample`.
+            length: of documents, in words; by default the median of those that `prepare` has seen.
             seed: of the random numbers; the global random state is not touched.
             progress: whether to show a bar; in a terminal or a notebook by default.
 
@@ -166,6 +166,8 @@ class Machine(Model):
         with self.evaluating(), stream(check_seed(seed), self.device):
             machine = self.distribution()
             check_finite(machine)
+            if self.lengths is not None and length is None:  # chains keep their lengths: others would never agree
+                length = int(self.lengths.median())
             v = self._independent(count, length)
             plain = self.visible.sample(torch.zeros_like(v), self.visible.length(v))
             start = torch.cat([v[: count // 2], plain[count // 2 :]])

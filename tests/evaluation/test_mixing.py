@@ -28,11 +28,10 @@ def judged(x: Tensor, every: int = 1) -> Chains:
     return chains_of(x, x.square().sum(-1), every)
 
 
-def two_modes() -> pb.RBM:
-    """Half of the mass at all zeros, half at all ones, with 30 nats between: no Gibbs chain gets across."""
-    rbm = pb.RBM(12, 1)
-    rbm.set_parameters(torch.full((12, 1), 10.0), torch.full((12,), -5.0), torch.full((1,), -60.0))
-    return rbm
+def two_modes(size: int = 12) -> pb.RBM:
+    """Half of the mass at all zeros, half at all ones, with 5 nats a unit between: no Gibbs chain gets across."""
+    weight = torch.full((size, 1), 10.0)
+    return pb.RBM(size, 1).set_parameters(weight, -weight[:, 0] / 2, -weight.sum(0) / 2)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
@@ -70,7 +69,7 @@ def test_few_states_are_too_few() -> None:
 
 def test_chains_that_stand_still() -> None:
     """All at one place is where a machine of one state is; each at its own place is as bad as can be."""
-    here = torch.ones(40, 8, 3)
+    here = torch.ones(100, 8, 3)
     assert judged(here).mixed
     there = here.clone()
     there[:, :4] = 0
@@ -100,11 +99,33 @@ def test_states_are_those_asked_for_and_repeat_with_the_seed() -> None:
     assert not torch.equal(chains.states, other.states)
 
 
+def test_both_kinds_of_starts_are_needed() -> None:
+    """Prepared with data in one of two modes: half of the chains start there, half go where the other pulls them."""
+    rbm = two_modes(30)
+    with torch.no_grad():
+        rbm.hidden_bias.add_(110.0)  # from fair coins all go to the other mode
+    assert rbm.chains(steps=400).mixed
+    rbm.prepare((torch.rand(500, 30) < 0.01).float())
+    assert not rbm.chains(steps=400).mixed
+
+
 def test_other_units_and_documents() -> None:
     torch.manual_seed(0)
     assert pb.RBM(5, 3, "gaussian").chains(steps=400).mixed
-    counts = pb.RBM(6, 3, "counts").chains(steps=100, length=7)
-    assert torch.equal(counts.states.sum(-1), torch.full((50, 20), 7.0))
+    counts = pb.RBM(6, 3, "counts").prepare(torch.randint(1, 9, (50, 6)).float())
+    assert torch.equal(counts.chains(steps=100, length=7).states.sum(-1), torch.full((50, 20), 7.0))
+    assert counts.lengths is not None
+    chains = counts.chains(steps=400)
+    assert (chains.states.sum(-1) == counts.lengths.median()).all()
+    assert chains.mixed
+
+
+def test_the_verdict_is_a_function_of_the_states() -> None:
+    x = autoregressive(0.9, steps=100, size=50)
+    state = torch.get_rng_state()
+    one, other = judged(x), judged(x)
+    assert (one.rhat, one.ess) == (other.rhat, other.ess)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(

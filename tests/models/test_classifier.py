@@ -276,3 +276,16 @@ def test_bad_labels_in_a_later_batch_are_data_errors() -> None:
     x, y = some()
     with pytest.raises(DataError, match=r"^y: expected labels from 0 to 4"):
         make().fit([(x, y), (x, y + 1)], epochs=1, compile="eager")
+
+
+def test_streams_are_not_judged() -> None:
+    """What arrives in batches trains a classifier; it is judged on data that is all here."""
+    model, (x, y) = make(), some()
+    with pytest.raises(DataError, match=r"^data: expected a data set.*DataLoader"):
+        model.error_rate(DataLoader(TensorDataset(x, y)))
+    with pytest.raises(DataError, match=r"^data: expected a data set.*list"):
+        model.error_rate([[0.0]], [1])
+    for bad in (y + CLASSES, y - 5):
+        stream = DataLoader(TensorDataset(x, bad), batch_size=4)
+        with pytest.raises(DataError, match=r"^valid: expected labels from 0"):
+            model.fit((x, y), valid=stream, **QUICK)
