@@ -177,6 +177,9 @@ def _check_spacing(spacing: str, num_temperatures: int | Tensor) -> bool:
     return adapt
 
 
+_ROUNDING = 5e-3
+"""Of a step's gain, which is a sum of small differences: how far two ways to run it may part by rounding."""
+
 PILOT = 10, 20
 """Steps of an adapted ladder for each of the pilot's, and how many it takes at least."""
 
@@ -204,7 +207,9 @@ class Ladder:
         self.rungs = self._pairs(betas)
         self._left = 3.0 * len(self.rungs)
         self._players: dict[Any, Player] = {
-            step: Player(step, Programs(step, step, step), device, way=way, outlook=lambda: self._left)
+            step: Player(
+                step, Programs(step, step, step), device, way=way, outlook=lambda: self._left, tolerance=_ROUNDING
+            )
             for step in (self._up, self._down)
         }
 

@@ -247,3 +247,23 @@ def test_what_was_decided_is_taken_over_at_once() -> None:
     assert heir.made == [1, 1, 2, 2]
     assert heir.player.ways == step.player.ways
     assert len(heir.player.ways) == 2
+
+
+def test_numbers_at_the_edge_of_the_tolerance_end_the_recordings(
+    step: Step, monkeypatch: pytest.MonkeyPatch, told: list[warnings.WarningMessage]
+) -> None:
+    """They agree every second time, which is no reason to record anew for ever."""
+    verdicts = iter(["tensor 0 differs", None] * 1000)
+    monkeypatch.setattr("probae.engine.take.deviation", lambda *_: next(verdicts))
+    step.play(200)
+    assert len(step.made) <= 10
+    assert step.player.way == "eager"
+    assert "other numbers than the step itself" in str(told[-1].message)
+
+
+def test_rare_disagreements_are_forgiven(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bit that falls on the other side of its probability, once in a long while, costs a recording and no more."""
+    verdicts = iter((["tensor 0 differs"] + [None] * 9) * 1000)
+    monkeypatch.setattr("probae.engine.take.deviation", lambda *_: next(verdicts))
+    step.play(3000)
+    assert step.player.way == "trace"
