@@ -37,10 +37,19 @@ def test_inverted_images_are_inverted(mnist: SimpleNamespace, monkeypatch: pytes
 
 def test_the_large_machine_is_trained_and_judged(mnist: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rbm_mnist, "HIDDEN", 3)
-    given = Namespace(chains=4, learning_rate=0.1, temperatures=20, binarize="dynamic", threads=1)
-    found = rbm_mnist.measured(mnist, 0.002, 0, given)
+    given = Namespace(chains=4, learning_rate=0.1, temperatures=20, binarize="dynamic", images=50_000, threads=1)
+    found = rbm_mnist.measured(mnist.train, mnist.test, 0.002, 0, given)
     assert found["conservative"] is not None
     assert abs(found["value"] - found["again"]) < 50
+
+
+@pytest.mark.parametrize("binarize", ["dynamic", "stochastic"])
+def test_all_published_training_images_are_joined(
+    binarize: str, mnist: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pb.data, "load", lambda *args, **options: mnist)
+    train = rbm_mnist.joined(binarize)
+    assert (len(train), train.data_shape, train.resamples) == (32, (1, 28, 28), binarize == "dynamic")
 
 
 @pytest.mark.parametrize("benchmark", [rbm_small, rbm_mnist])

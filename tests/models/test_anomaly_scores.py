@@ -10,7 +10,7 @@ import torch
 
 import probae as pb
 from probae.errors import ArgumentError, NoLikelihoodError
-from probae.evaluation.partition import pseudo_log_likelihood
+from probae.evaluation.pseudo_likelihood import pseudo_log_likelihood
 from probae.models.base import Model
 
 GREY = pb.data.load("digits", binarize="none")
@@ -82,7 +82,7 @@ def test_an_rbm_is_a_constant_away_from_its_likelihood() -> None:
     rbm = pb.RBM(64, 6).set_parameters(torch.randn(64, 6), torch.randn(64), torch.randn(6))
     away = rbm.anomaly_score(V) + rbm.log_likelihood(V).per_example
     assert away.tolist() == pytest.approx([-rbm.log_partition().value] * 20, abs=1e-3)
-    pseudo = pseudo_log_likelihood(rbm.distribution(), V, num_bits=64)
+    pseudo = pseudo_log_likelihood(rbm.distribution(), V, num_units=64)
     torch.testing.assert_close(rbm.anomaly_map(V).sum(1), -pseudo.detach())
 
 
