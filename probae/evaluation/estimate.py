@@ -78,6 +78,7 @@ def mean_estimate(per_example: Tensor, direction: Direction, protocol: Protocol,
         direction, protocol, fields: of the estimate.
 
     Example:
+        >>> import torch
         >>> mean_estimate(torch.tensor([-1.0, -3.0]), "exact", Protocol())
         log-likelihood -2.000 ± 1 (data) nats | exact | reliable | unknown data
     """
