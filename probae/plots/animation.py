@@ -1,4 +1,4 @@
-"""Films: the map over the epochs, where a model puts its examples while it learns; and how a film is written."""
+"""The map over the epochs, as a film: where a model puts its examples while it learns."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
-from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from probae import checks
 from probae.errors import DataError
+from probae.plots.film import write_film
 from probae.plots.latent import _labels, plane
 from probae.plots.style import COLOURS, name_axes, note, tidy
 
 _INSIDE = 0.995  # of all points of all maps, along each axis
-_HOLD = 1.5  # seconds, of the last frame
 
 
 def map_animation(
@@ -71,40 +69,6 @@ def map_animation(
         return _film(tidy(ax), points, known, shown, names, named=labels is not None)
 
     return write_film(path, prepare, len(points), (inches, inches), seconds=seconds, dpi=dpi)
-
-
-def write_film(
-    path: str | Path,
-    prepare: Callable[[Axes], Callable[[int], None]],
-    count: int,
-    inches: tuple[float, float],
-    *,
-    seconds: float,
-    dpi: int,
-) -> Path:
-    """Write a GIF of so many frames, whose last one stays a while.
-
-    Args:
-        path: of the file.
-        prepare: makes axes ready for all frames, and returns what draws one, by its number.
-        count: of the frames.
-        inches: width and height.
-        seconds: how long each frame stays.
-        dpi: pixels an inch.
-    """
-    pause, dots = checks.real("seconds", seconds, low=0, open_low=True), checks.positive_int("dpi", dpi)
-    path = Path(path)
-    if path.suffix.lower() != ".gif":
-        raise DataError("path", "a name that ends in .gif", repr(str(path)))
-    figure, ax = plt.subplots(figsize=inches, layout="constrained")
-    try:
-        frames = [*range(count), *[count - 1] * round(_HOLD / pause)]
-        rate: Any = 1 / pause  # declared an int, and divided by
-        film = FuncAnimation(figure, prepare(ax), frames=frames)
-        film.save(path, writer=PillowWriter(fps=rate), dpi=dots)
-    finally:
-        plt.close(figure)
-    return path
 
 
 def _maps(codes: Any) -> tuple[Tensor, tuple[str, str]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from probae import checks
 from probae.errors import DataError
-from probae.plots.animation import write_film
+from probae.plots.film import write_film
 from probae.plots.style import axes_or_new, note, picture
 from probae.plots.tiling import as_images, columns, enlarge, figure_size, gap_width, paint, shades, tile
 
@@ -79,7 +79,7 @@ def chain_animation(
         rows, cols: of the grid of chains, a near square by default.
         padding: width of the gaps, as a share of an image's width.
         limits: the values that are black and white; (0, 1) by default.
-        every: show every so-manieth state; the number written above counts all of them.
+        every: show every n-th state; the number written above counts all of them.
         seconds: how long each state stays.
         size: width in inches.
         dpi: pixels an inch.

@@ -81,6 +81,8 @@ BAD = {
     "size": (ArgumentError, {"size": -1.0}),
     "dpi": (ArgumentError, {"dpi": 0}),
     "path": (DataError, {"path": "map.mp4"}),
+    "path in no folder": (DataError, {"path": "no/such/folder/map.gif"}),
+    "path that is none": (DataError, {"path": None}),
 }
 
 
