@@ -59,7 +59,8 @@ def log_partition(
         checks.options(options, exact_log_partition, without=("machine", "length"))
         return _exact(machine, length, **options)
     if method == "running":
-        checks.options(options, _running, without=("machine",))
+        for name, value in options.items():
+            raise ArgumentError(name, "no options beside 'running', which reads what training has kept", repr(value))
         return _running(machine)
     estimator = SAMPLERS[method]
     checks.options(options, estimator, without=("machine", "base_rates", "length"))

@@ -211,3 +211,5 @@ def test_where_there_is_none_it_says_so() -> None:
         pb.RBM(4, 3).log_partition("running")
     with pytest.raises(NotPreparedError, match="allocate"):
         RunningWeights()(pb.RBM(4, 3).distribution())
+    with pytest.raises(ArgumentError, match=r"^num_chains: expected no options beside 'running'"):
+        pb.RBM(4, 3, running_chains=10).log_partition("running", num_chains=3)
