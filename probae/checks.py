@@ -23,12 +23,17 @@ def positive_int(argument: str, value: Any, *, minimum: int = 1) -> int:
     return int(value)
 
 
-def real(argument: str, value: Any, *, low: float = -math.inf, high: float = math.inf, open_low: bool = False) -> float:
-    """`value` as a finite float between `low` and `high`, `low` itself excluded when `open_low`."""
+def real(
+    argument: str, value: Any, *, low: float = -math.inf, high: float = math.inf, open_low: bool = False,
+    open_high: bool = False,
+) -> float:  # fmt: skip
+    """`value` as a finite float from `low` to `high`, these themselves excluded when `open_low`, `open_high`."""
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number) or number < low or number > high or (open_low and number == low):
+    outside = number < low or number > high or (open_low and number == low) or (open_high and number == high)
+    if not math.isfinite(number) or outside:
         bounds = f"{'above' if open_low else 'at least'} {low:g}" if low > -math.inf else ""
-        bounds += (" and " if bounds else "") + f"at most {high:g}" if high < math.inf else ""
+        above = f"{'below' if open_high else 'at most'} {high:g}" if high < math.inf else ""
+        bounds += (" and " if bounds and above else "") + above
         raise ArgumentError(argument, f"a finite number {bounds}".strip(), repr(value))
     return number
 

@@ -66,6 +66,7 @@ class RestrictedBoltzmann(TorchDistribution):
     """
 
     has_rsample = False
+    gates: Tensor | None
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class RestrictedBoltzmann(TorchDistribution):
                 raise ArgumentError(name, wanted, f"{units.num_units} units")
         self.weight, self.visible_bias, self.hidden_bias = weight, visible_bias, hidden_bias
         self.negative_phase, self.log_partition, self.training = negative_phase, log_partition, training
-        self.centering, self.running = centering, running
+        self.centering, self.running, self.gates = centering, running, None
         super().__init__(torch.Size(), visible_bias.shape, validate_args=validate_args)
 
     @property
@@ -138,18 +139,27 @@ class RestrictedBoltzmann(TorchDistribution):
         new.weight, new.visible_bias, new.hidden_bias = weight, visible_bias, hidden_bias
         return new
 
+    def thinned(self, gates: Tensor | None) -> RestrictedBoltzmann:
+        """Another machine for each of N values: the weights of hidden unit j times `gates[n, j]`, of shape (N, H).
+
+        It scores and moves N values at a time, and its negative phase gives a particle for each, as `CD` does.
+        """
+        new = self.expand(self._batch_shape)
+        new.gates = gates
+        return new
+
     # The two conditionals.
 
     def hidden_input(self, v: Tensor) -> Tensor:
         """b + W't(v), what the hidden units get from values (..., D): (..., H)."""
         length, statistic = self.visible.length(v), self.visible.statistic(v)
-        if length is None:
+        if length is None and self.gates is None:
             return affine(statistic, self.weight, self.hidden_bias)
-        return statistic @ self.weight + length.unsqueeze(-1) * self.hidden_bias
+        return self._gated(statistic @ self.weight) + self.hidden_bias_of(v)
 
     def visible_input(self, h: Tensor) -> Tensor:
         """a + W t(h), what the visible units get from values (..., H): (..., D)."""
-        return affine(self.hidden.statistic(h), self.weight.mT, self.visible_bias)
+        return affine(self._gated(self.hidden.statistic(h)), self.weight.mT, self.visible_bias)
 
     def hidden_mean(self, v: Tensor) -> Tensor:
         """E[h given v], from (..., D) to (..., H); of bits, p(h_j = 1 | v) = sigmoid(b_j + (v'W)_j)."""
@@ -163,7 +173,7 @@ class RestrictedBoltzmann(TorchDistribution):
 
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         """E(v, h) in nats, from (..., D) and (..., H) to the broadcast batch shape."""
-        statistic = self.hidden.statistic(h)
+        statistic = self._gated(self.hidden.statistic(h))
         paired = (self.visible.statistic(v) @ self.weight * statistic).sum(-1)
         return self.visible.energy(v, self.visible_bias) + self.hidden.energy(h, self.hidden_bias_of(v)) - paired
 
@@ -202,7 +212,7 @@ class RestrictedBoltzmann(TorchDistribution):
     def _score(self, value: Tensor) -> Tensor:
         """-F(value) less log Z, or less what stands for it."""
         if self.running is not None and self.training and torch.is_grad_enabled():
-            self.running(self)
+            self.running(self.thinned(None))
         phase, known = self.negative_phase, self.log_partition
         if phase is not None and phase.exact:
             machine = self if self.centering is None else self.centering(self)
@@ -228,9 +238,14 @@ class RestrictedBoltzmann(TorchDistribution):
         """-F(value), and s: the mean of -F over the particles. Both in one go: one gradient of the weights, not two."""
         states, count = torch.cat([value.reshape(-1, value.shape[-1]), particles]), len(particles)
         machine = self if self.centering is None else self.centering(self)
+        if self.gates is not None:
+            machine = machine.thinned(torch.cat([self.gates, self.gates]))
         inputs = machine._followed_input(states, len(states) - count)
         score, negative = (-machine.free_energy(states, inputs)).split([len(states) - count, count])
         return score.reshape(value.shape[:-1]), negative.mean()
+
+    def _gated(self, field: Tensor) -> Tensor:
+        return field if self.gates is None else field * self.gates
 
     def _followed_input(self, states: Tensor, count: int | None = None) -> Tensor:
         """What the hidden units get from the states; the offsets follow the first so many of them, the data."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from probae import checks
+from probae.distributions.bits import random_bits
 from probae.distributions.named import make
 from probae.distributions.rbm import RestrictedBoltzmann
 from probae.distributions.units import HIDDEN_UNITS, VISIBLE_UNITS, BernoulliUnits, Units, make_units
@@ -60,6 +61,9 @@ class RBM(Machine):
         running_chains: how many chains keep an estimate of log Z while the machine trains, 100 say, which
             `log_partition("running")` reads at any time and `monitor()` uses; 0 for none. See
             `probae.inference.running`.
+        dropout: the rate r at which hidden units are silenced in training, for contrastive divergence alone: a unit's
+            weights are multiplied by 0 with probability r, else by 1 / (1 - r), for each example anew, and alike for
+            the particle that starts there. What is evaluated, sampled and saved has the mean weights, W.
 
     Attributes:
         weight: (D, H) parameter. visible_bias: (D,). hidden_bias: (H,).
@@ -70,7 +74,8 @@ class RBM(Machine):
     Source:
         Smolensky 1986; Hinton 2002 (contrastive divergence); Tieleman 2008 (PCD); Hinton 2010, "A practical guide to
         training restricted Boltzmann machines", for the initial values; Welling et al. 2004 for other units;
-        Salakhutdinov and Hinton 2009, "Replicated softmax", for counts.
+        Salakhutdinov and Hinton 2009, "Replicated softmax", for counts; Srivastava et al. 2014, "Dropout", section 8
+        (there the weights are scaled after the training, not in it).
 
     Example:
         >>> import torch
@@ -96,6 +101,7 @@ class RBM(Machine):
         negative_phase: NegativePhase | str | dict[str, Any] | None = None,
         centering: bool = False,
         running_chains: int = 0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(data_shape)
         self.num_hidden = checks.positive_int("num_hidden", num_hidden)
@@ -109,6 +115,10 @@ class RBM(Machine):
         phase = (CD() if self.visible.counts else PCD()) if negative_phase is None else negative_phase
         self.negative_phase = copy.deepcopy(make("negative_phase", phase, NegativePhase, PHASES))
         self.negative_phase.allocate(self._bare())
+        self.dropout = checks.real("dropout", dropout, low=0.0, high=1.0, open_high=True)
+        if self.dropout and not isinstance(self.negative_phase, CD):
+            wanted = "0, or negative_phase='cd', whose particles share the units of an example each"
+            raise ArgumentError("dropout", wanted, f"{dropout} beside {self.negative_phase}")
         self.running = self._running(running_chains)
         self.centering = Centering(self.num_visible, self.num_hidden) if centering else None
         self.register_buffer("mean_rates", torch.full((self.num_visible,), torch.nan))
@@ -124,8 +134,12 @@ class RBM(Machine):
         self.refuse(mask=mask, lengths=lengths)
         self.register()
         observed = None if x is None else self.rows(x)
-        with self.plate(num_examples if observed is None else len(observed)):
-            return pyro.sample("x", self.distribution(), obs=observed)
+        count, machine = num_examples if observed is None else len(observed), self.distribution()
+        if self.dropout and self.training and torch.is_grad_enabled():
+            stay = self.weight.new_full((count, self.num_hidden), 1 - self.dropout)
+            machine = machine.thinned(random_bits(stay) / stay)
+        with self.plate(count):
+            return pyro.sample("x", machine, obs=observed)
 
     def guide(
         self, x: Tensor | None = None, y: Tensor | None = None, *, mask: Tensor | None = None,
@@ -258,7 +272,7 @@ class RBM(Machine):
             "data_shape": list(self.data_shape), "num_hidden": self.num_hidden, "visible": self.visible.config,
             "hidden": self.hidden.config, "negative_phase": self.negative_phase.config,
             "centering": self.centering is not None,
-            "running_chains": 0 if self.running is None else self.running.num_chains,
+            "running_chains": 0 if self.running is None else self.running.num_chains, "dropout": self.dropout,
         }  # fmt: skip
 
     # Details.

@@ -79,9 +79,7 @@ class MLP(Network):
     """
 
     def __init__(self, dropout: float = 0.0) -> None:
-        self.dropout = real("dropout", dropout, low=0.0, high=1.0)
-        if self.dropout == 1:
-            raise ArgumentError("dropout", "a rate below 1", dropout)
+        self.dropout = real("dropout", dropout, low=0.0, high=1.0, open_high=True)
 
     def encoder(
         self, data_shape: tuple[int, ...], num_outputs: int, *, hidden: Sequence[int], activation: str, context: int = 0

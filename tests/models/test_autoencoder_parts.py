@@ -70,7 +70,7 @@ def test_dropout_silences_hidden_units_in_training_only(tied: bool) -> None:
         ({"tied": True, "likelihood": WIDE}, "tied: expected False beside a likelihood of more than one output"),
         ({"dropout": 0.5, "network": "conv"}, "dropout: expected 0 beside modules of your own or another network"),
         ({"dropout": 0.5, "hidden": ()}, "dropout: expected 0 without hidden layers"),
-        ({"dropout": 1.0}, "dropout: expected a rate below 1"),
+        ({"dropout": 1.0}, "dropout: expected a finite number at least 0 and below 1"),
         ({"dropout": -0.1}, "dropout: expected a finite number at least 0"),
     ],
 )

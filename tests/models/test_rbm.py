@@ -317,6 +317,7 @@ def test_a_negative_phase_is_copied() -> None:
         ({"num_hidden": 3, "negative_phase": {"name": "cd", "chains": 3}}, r"negative_phase: .*\(steps\); got chains"),
         ({"num_hidden": 3, "negative_phase": 1}, "negative_phase: "),
         ({"num_hidden": 3, "data_shape": (2, 0)}, "data_shape: "),
+        ({"num_hidden": 3, "dropout": 1.0}, "dropout: expected a finite number at least 0 and below 1"),
     ],
 )
 def test_the_constructor_checks_its_arguments(options: dict[str, Any], message: str) -> None:
