@@ -145,7 +145,7 @@ class RestrictedBoltzmann(TorchDistribution):
         It scores and moves N values at a time, and its negative phase gives a particle for each, as `CD` does.
         """
         new = self.expand(self._batch_shape)
-        new.gates = gates
+        new.gates, new.log_partition = gates, None
         return new
 
     # The two conditionals.

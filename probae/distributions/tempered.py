@@ -43,7 +43,7 @@ class Tempered:
     def gain(self, v: Tensor, beta: Beta, following: Beta, hidden_input: Tensor) -> Tensor:
         """What the log-weight of v gains from one temperature to the next, F(v) there less F(v) here: (...,) float64.
 
-        The two are large and close to each other, so that the difference is taken before anything is rounded.
+        The two are large and close to each other, so that the difference is taken of the terms, not of the sums.
         """
         machine, bias = self.machine, self.machine.hidden_bias_of(v)
         summed = machine.hidden.cumulant_change(

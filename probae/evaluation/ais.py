@@ -53,11 +53,12 @@ def ais_log_partition(
 
     - chains that start elsewhere, annealed from units without any bias, and at random hidden units, go the way back
       (reverse AIS). From exact samples of the machine it bounds log Z from above; from other starts it shows where the
-      two disagree;
+      two disagree, by all chains together and by single ones that were at heavier states than the way up has found;
     - of discrete units, all distinct states that any chain has found: the sum of exp(-F) over them is a part of Z.
 
     It is `reliable` if at least a tenth of the weights count (their effective sample size), both ways back agree with
-    the way up to `TOLERANCE` nats and three standard errors, and no states were found that alone weigh more.
+    the way up to `TOLERANCE` nats and three standard errors, hardly any chain was at states much heavier than the way
+    up has found, and no states were found that alone weigh more.
 
     Args:
         machine: its parameters only; nothing is differentiated.
@@ -70,7 +71,8 @@ def ais_log_partition(
             not called reliable.
         length: of documents, in words; for counts only.
         progress: whether to show a progress bar.
-        precision: "bf16" for matrix products in bfloat16; weights are summed in float64 in any case.
+        precision: "bf16" for matrix products in bfloat16, which makes it the log Z of a machine whose weights are so
+            rounded; log-weights are summed in float64 in any case.
         compile: how a step runs, see `pb.fit`; "auto" records and compiles where it pays.
 
     Returns:
@@ -106,7 +108,7 @@ def ais_log_partition(
         log_weights, ends = ladder.up(path.start(num_chains, words))
         log_base = path.log_partition_of_base(words).double()
         value, stderr, ess = log_mean_weight(log_weights + log_base)
-        doubts = Doubts(value, stderr, ess, num_chains)
+        doubts = Doubts(value, stderr, ess, num_chains, highest=(log_weights + log_base).max().item())
         if examine:
             doubts.ran = True
             starts = {
@@ -116,7 +118,7 @@ def ais_log_partition(
             for source, start in starts.items():
                 way_back, settled = ladder.down(start)
                 mean, error, _ = log_mean_weight(way_back - log_base)
-                doubts.returned(source, -mean, error)
+                doubts.returned(source, -mean, error, log_base - way_back)
                 ends = torch.cat([ends, settled])
             doubts.found(states_bound(machine, torch.cat([ends, *starts.values()])))
     reliable, reason = doubts.verdict()
@@ -126,7 +128,7 @@ def ais_log_partition(
         direction="lower",
         stderr=doubts.error,
         ess=ess,
-        lower=max(value, doubts.floor),
+        lower=doubts.lower,
         upper=doubts.ceiling,
         reliable=reliable,
         reason=reason,

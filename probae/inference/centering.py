@@ -56,7 +56,8 @@ class Centering(nn.Module):
     def forward(self, machine: RestrictedBoltzmann) -> RestrictedBoltzmann:
         """The same machine, whose parameters have centred gradients."""
         parameters = machine.weight, machine.visible_bias, machine.hidden_bias
-        offsets = self.visible_offset, machine.hidden.statistic(self.hidden_offset)
+        with torch.no_grad():
+            offsets = machine.visible.statistic(self.visible_offset), machine.hidden.statistic(self.hidden_offset)
         return machine.with_parameters(*_CentredGradient.apply(*parameters, *offsets))
 
     @torch.no_grad()

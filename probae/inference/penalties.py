@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, final
 
-import torch
 import torch.distributions as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from probae.checks import choice, positive_int, real
@@ -101,10 +101,10 @@ class TargetRate:
         machine = self.model.distribution()
         x = batch["x"] if isinstance(batch, Mapping) else batch[0] if isinstance(batch, tuple) else batch
         x = x.flatten(1).to(machine.weight.dtype)
-        smallest = torch.finfo(x.dtype).eps
-        mean = machine.hidden_mean(x).mean(0).clamp(smallest, 1 - smallest)
+        inputs = machine.hidden_input(x)
+        on, off = (F.logsigmoid(signed).logsumexp(0) - math.log(len(x)) for signed in (inputs, -inputs))
         entropy = self.rate * math.log(self.rate) + (1 - self.rate) * math.log1p(-self.rate)
-        return self.strength * (entropy - self.rate * mean.log() - (1 - self.rate) * torch.log1p(-mean)).sum()
+        return self.strength * (entropy - self.rate * on - (1 - self.rate) * off).sum()
 
 
 def _weights(module: nn.Module) -> list[Tensor]:

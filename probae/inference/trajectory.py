@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from probae import checks
+from probae.errors import ArgumentError
 from probae.inference.negative_phases import machine_parameters
 from probae.inference.tempering import ReplicaExchange, neighbours
 
@@ -48,7 +49,7 @@ class TrajectoryTempering(ReplicaExchange):
         swap_rates, round_trips, rounds: see `ReplicaExchange`; rates of levels, lowest first.
 
     Raises:
-        ArgumentError: names an argument out of range.
+        ArgumentError: names an argument out of range; `allocate`, for units that learn a scale.
 
     Source: Bereux, Decelle, Furtlehner, Rosset and Seoane (2025), "Fast training and sampling of restricted Boltzmann
     machines" (arXiv 2405.15376), which samples a trained machine along its saved past.
@@ -75,6 +76,9 @@ class TrajectoryTempering(ReplicaExchange):
 
     def allocate(self, machine: RestrictedBoltzmann) -> None:
         """Start all chains at units without a bias (fair coins, say), which also is the past, all of it."""
+        if any(True for _ in machine.visible.parameters()):
+            wanted = "another one beside a learned scale, which the machines of the past would not keep"
+            raise ArgumentError("negative_phase", wanted, "trajectory tempering")
         self._allocate(machine, self.num_machines)
         for name, now in zip(_PARAMETERS, machine_parameters(machine), strict=True):
             self.register_buffer(name, torch.zeros_like(now).repeat(self.num_machines - 1, *[1] * now.dim()))

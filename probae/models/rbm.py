@@ -14,7 +14,7 @@ from probae import checks
 from probae.distributions.bits import random_bits
 from probae.distributions.named import make
 from probae.distributions.rbm import RestrictedBoltzmann
-from probae.distributions.units import HIDDEN_UNITS, VISIBLE_UNITS, BernoulliUnits, Units, make_units
+from probae.distributions.units import HIDDEN_UNITS, VISIBLE_UNITS, BernoulliUnits, GaussianUnits, Units, make_units
 from probae.engine.monitor import Monitor
 from probae.errors import ArgumentError, DataError, NoLikelihoodError
 from probae.evaluation.monitors import machine_monitor
@@ -63,7 +63,8 @@ class RBM(Machine):
             `probae.inference.running`.
         dropout: the rate r at which hidden units are silenced in training, for contrastive divergence alone: a unit's
             weights are multiplied by 0 with probability r, else by 1 / (1 - r), for each example anew, and alike for
-            the particle that starts there. What is evaluated, sampled and saved has the mean weights, W.
+            the particle that starts there. What is evaluated, sampled and saved has the mean weights, W, and so has
+            `distribution()` as a site of another program.
 
     Attributes:
         weight: (D, H) parameter. visible_bias: (D,). hidden_bias: (H,).
@@ -165,9 +166,10 @@ class RBM(Machine):
     def prepare(self, data: Any) -> Self:
         """Keep the data's means, where AIS starts, and documents' lengths; start biases and chains there.
 
-        Parameters and chains move only if the visible biases are all zero still: those of a trained machine stay.
+        Parameters and chains move only if the visible biases are all zero still: those of a trained machine stay. (But
+        chains of documents, which had no lengths before, start with the first data.)
         """
-        x = self.examples("data", examples_in(data))
+        x, first = self.examples("data", examples_in(data)), bool(self.mean_rates.isnan().any())
         with torch.no_grad():
             self.mean_rates.copy_(x.mean(0))
             if self.lengths is not None:
@@ -175,13 +177,15 @@ class RBM(Machine):
                 self.lengths.copy_(x.sum(1).quantile(shares, interpolation="nearest"))
             if self.centering is not None:
                 means = self.mean_rates if self.lengths is None else self.mean_rates / x.sum(1).mean()
-                self.centering.visible_offset.copy_(self.visible.statistic(means))
-            if not bool(self.visible_bias.any()):
+                self.centering.visible_offset.copy_(means)
+            untrained = not bool(self.visible_bias.any())
+            if untrained:
                 self.visible.start(x)
                 self.visible_bias.copy_(self.visible.bias_for(self.mean_rates))
-                self.negative_phase.start(self._independent, self.visible_bias)
-                if self.running is not None:
-                    self.running.start(self._bare(), self.visible_bias)
+            if untrained or (first and self.visible.counts):  # before, chains of documents do not know their lengths
+                self.negative_phase.start(self._independent, self.visible.bias_for(self.mean_rates))
+            if untrained and self.running is not None:
+                self.running.start(self._bare(), self.visible_bias)
         return self
 
     def monitor(self) -> Monitor:
@@ -215,8 +219,16 @@ class RBM(Machine):
             return self.distribution().visible_mean(self.embed(x), self.visible.length(x))
 
     def anomaly_score(self, x: Data, **options: Any) -> Tensor:
-        """How strange each example is, (N,), in nats: its free energy, -log p(v) but for the constant log Z."""
+        """How strange each example is, (N,), in nats: its free energy, -log p(v) but for the constant log Z.
+
+        Raises:
+            NoLikelihoodError: for counts, since log Z depends on the length of a document.
+        """
         self.refuse(**options)
+        if self.visible.counts:
+            raise NoLikelihoodError(
+                "free energies of documents of different lengths cannot be compared; log_likelihood(x).per_example can"
+            )
         with self.evaluating():
             return self.distribution().free_energy(self.examples("x", x))
 
@@ -251,9 +263,16 @@ class RBM(Machine):
         return self
 
     def unrolled(self) -> Unrolled:
-        """The way to the hidden rates and back as plain layers, with copies of the parameters."""
-        up, down = affine(self.weight.T, self.hidden_bias), affine(self.weight, self.visible_bias)
-        return Unrolled((Layer(up, "sigmoid"),), (Layer(down, "sigmoid"),))
+        """The way to the hidden rates and back as plain layers, with copies of the parameters.
+
+        Raises:
+            ArgumentError: for hidden units other than bits, or visible ones other than bits and real values.
+        """
+        if not isinstance(self.visible, BernoulliUnits | GaussianUnits):
+            raise ArgumentError("visible", "bits or real values, which one layer makes", self.visible.config["name"])
+        back = "sigmoid" if isinstance(self.visible, BernoulliUnits) else "linear"
+        down = affine(self.weight, self.visible_bias)
+        return Unrolled((Layer(self._up(), "sigmoid"),), (Layer(down, back),))
 
     def classifier(self, num_labels: int, *, dropout: float = 0.0) -> Classifier:
         """A classifier on a copy of the hidden rates, p(h_j = 1 given v), with a fresh linear layer; `fit` tunes both.
@@ -261,9 +280,12 @@ class RBM(Machine):
         Args:
             num_labels: number of classes.
             dropout: the rate at which hidden units are silenced in training.
+
+        Raises:
+            ArgumentError: for hidden units other than bits, or counts.
         """
         made = Classifier(self.data_shape, num_labels, self.num_hidden, nonlinearity="sigmoid", dropout=dropout)
-        made.encoder = nn.Sequential(affine(self.weight.T, self.hidden_bias))
+        made.encoder = nn.Sequential(self._up())
         return made.to(self.device, self.dtype)
 
     @property
@@ -276,6 +298,15 @@ class RBM(Machine):
         }  # fmt: skip
 
     # Details.
+
+    def _up(self) -> nn.Linear:
+        """From visible values to the inputs of hidden bits."""
+        if not isinstance(self.hidden, BernoulliUnits):
+            raise ArgumentError("hidden", "bits, whose means are a sigmoid layer", self.hidden.config["name"])
+        if self.visible.counts:
+            raise ArgumentError("visible", "units other than counts, whose hidden biases count each word", "counts")
+        with torch.no_grad():
+            return affine(self.visible.statistic(self.weight.T), self.hidden_bias)
 
     def _bare(self) -> RestrictedBoltzmann:
         parameters = self.weight, self.visible_bias, self.hidden_bias

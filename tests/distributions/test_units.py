@@ -316,7 +316,17 @@ def test_the_change_of_a_softplus_is_exact_near_and_far() -> None:
     old = torch.tensor([-1000.0, -50.0, -1.0, 0.0, 0.3, 30.0, 88.0, 1000.0], dtype=torch.float64)
     for new in (old, old.flip(0), -old, old + 1e-3):
         wanted = softplus(new) - softplus(old)
-        torch.testing.assert_close(softplus_change(old, new), wanted, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(softplus_change(old[:, None], new[:, None]), wanted, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(softplus_change(old, new), wanted.sum(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 999, 1000, 1001, 5000])
+def test_the_change_of_a_softplus_takes_any_number_of_units(count: int) -> None:
+    """Factors of two, or of a half: thousands of them multiply beyond any number there is."""
+    low, zero = torch.full((2, count), -1000.0), torch.zeros(2, count)
+    wanted = torch.full((2,), count * math.log(2), dtype=torch.float64)
+    torch.testing.assert_close(softplus_change(low, zero), wanted)
+    torch.testing.assert_close(softplus_change(zero, low), -wanted)
 
 
 def test_the_change_of_a_softplus_has_no_bias_in_float32() -> None:
@@ -325,5 +335,5 @@ def test_the_change_of_a_softplus_has_no_bias_in_float32() -> None:
     for step in (1e-4, 1e-5):
         new = x + step
         wanted = softplus(new.double()) - softplus(x.double())
-        found = softplus_change(x, new).double()
-        assert abs((found - wanted).mean() / wanted.mean()) < 1e-3
+        found = softplus_change(x, new)
+        assert abs(found - wanted.sum()) / wanted.sum() < 1e-3

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from probae.distributions.tempered import Tempered
 from probae.distributions.units import HIDDEN_UNITS, VISIBLE_UNITS, make_units
 from probae.errors import ArgumentError
 from probae.evaluation.ais import Ladder, ais_log_partition, inverse_temperatures
-from probae.evaluation.doubts import states_bound
+from probae.evaluation.doubts import Doubts, states_bound
 
 FALSE_ALARM = 1e-7
 BAR = tqdm(disable=True)
@@ -82,6 +83,59 @@ def test_a_second_mode_far_from_the_data_is_found_out() -> None:
     assert 30 < estimate.lower <= exact + 1e-6
 
 
+def real_valued_modes() -> pb.RBM:
+    """Of 60 real units; that of the hidden unit switched on is 30 nats heavier than the one that the data are in."""
+    rbm = pb.RBM(60, 1, "gaussian")
+    rbm.set_parameters(torch.full((60, 1), 20 / 60**0.5), torch.zeros(60), torch.full((1,), -170.0))
+    return rbm.prepare(torch.randn(500, 60))
+
+
+def wide_modes() -> pb.RBM:
+    """Of 300 bits: in the heavier mode, by 30 nats, there are so many states that a few of them weigh nothing."""
+    rbm = pb.RBM(300, 1)
+    rbm.set_parameters(torch.full((300, 1), 2.0), torch.zeros(300), torch.full((1,), -400.2))
+    return rbm.prepare(torch.rand(500, 300).round())
+
+
+@pytest.mark.parametrize("make", [real_valued_modes, wide_modes])
+@pytest.mark.parametrize("method", ["ais", "bridge"])
+@pytest.mark.parametrize("chains", [20, 100])
+def test_single_chains_from_a_heavier_mode_are_seen(make: Callable[[], pb.RBM], method: str, chains: int) -> None:
+    """Half of the starts are in the mode that the estimate has found, so that their mean hardly shows the other one."""
+    torch.manual_seed(0)
+    rbm = make()
+    exact = rbm.log_partition("exact").value
+    for seed in range(3 if method == "ais" else 1):
+        estimate = rbm.log_partition(method, num_chains=chains, seed=seed)
+        assert not estimate.reliable or abs(estimate.value - exact) < 0.5
+        if method == "ais":
+            assert estimate.value < exact - 25
+            assert "at states heavier than any" in estimate.reason
+
+
+def test_a_way_back_with_large_errors_does_not_excuse_itself() -> None:
+    """A standard error of one, as of a single chain that counts, covers no three nats."""
+    doubts = Doubts(0.0, 0.1, 90.0, 100, highest=1.0, ran=True)
+    doubts.returned("from somewhere", 2.9, 1.0, torch.zeros(100))
+    assert not doubts.verdict()[0]
+    assert doubts.error == pytest.approx(1.45)
+
+
+@pytest.mark.parametrize(("beyond", "reliable"), [(3, True), (4, False)])
+def test_a_few_chains_may_be_beyond_all_others(beyond: int, reliable: bool) -> None:
+    doubts = Doubts(0.0, 0.1, 90.0, 100, highest=1.0, ran=True)
+    doubts.returned("from somewhere", 0.0, 0.1, torch.zeros(100).index_fill(0, torch.arange(beyond), 4.1))
+    assert doubts.verdict()[0] == reliable
+
+
+def test_what_was_found_is_a_bound_where_it_is_clearly_more() -> None:
+    """The larger one of two numbers would be above log Z in expectation, where both are near it."""
+    for floor, lower in ((-1.0, 0.0), (0.2, 0.0), (0.4, 0.4)):
+        doubts = Doubts(0.0, 0.1, 90.0, 100)
+        doubts.found(floor)
+        assert doubts.lower == lower
+
+
 def test_what_is_called_reliable_is_right() -> None:
     """48 machines of 30 x 1 to 30 x 10 units with one or several modes, base rates from a single one of them."""
     found, errors = Counter[tuple[bool, bool]](), list[float]()
@@ -104,7 +158,7 @@ def test_what_is_called_reliable_is_right() -> None:
     assert found[True, True] == 0
     assert found[True, False] >= 1, "none was hard"
     assert found[False, True] >= 40
-    assert found[False, False] <= 5
+    assert found[False, False] <= 6, "of a light mode that is deep, chains come back with too large weights"
     assert max(errors) < 5, "stated errors of reliable estimates hold"
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import probae as pb
 from probae.distributions.rbm import RestrictedBoltzmann
+from probae.distributions.units import GaussianUnits
 from probae.errors import ArgumentError
 from probae.inference import stepping
 from probae.inference.centering import Centering
@@ -112,6 +113,28 @@ def test_documents_are_centred_by_the_word() -> None:
     rbm.prepare(torch.tensor([[2.0, 0, 0, 2], [0, 2, 0, 0]]))
     assert rbm.centering is not None
     torch.testing.assert_close(rbm.centering.visible_offset, torch.tensor([1.0, 1, 0, 1]) / 3)
+
+
+@pytest.mark.parametrize("scale", [2.0, "learned"])
+def test_real_values_are_centred_in_units_of_their_variance(scale: float | str) -> None:
+    """dW' = dW - m db' - da l' with m the mean of v / s^2, whatever s is by now."""
+    torch.manual_seed(0)
+    x = 100 + 10 * torch.randn(200, 3).double()
+    rbm = pb.RBM(3, 2, {"name": "gaussian", "scale": scale}, negative_phase="exact", centering=True).double().prepare(x)
+    with torch.no_grad():
+        rbm.weight.normal_()
+        if isinstance(rbm.visible, GaussianUnits) and rbm.visible.log_scale is not None:
+            rbm.visible.log_scale.sub_(1.0)
+    parameters, centring = [rbm.weight, rbm.visible_bias, rbm.hidden_bias], rbm.centering
+    assert centring is not None
+    l = centring.hidden_offset.clone()  # noqa: E741
+    centred = torch.autograd.grad(rbm.objective()(rbm.model, rbm.guide, x), parameters)
+    rbm.centering = None
+    dw, da, db = torch.autograd.grad(rbm.objective()(rbm.model, rbm.guide, x), parameters)
+    assert isinstance(rbm.visible, GaussianUnits)
+    m = x.mean(0) / rbm.visible.scale**2
+    wanted = dw - m[:, None] * db - da[:, None] * l
+    torch.testing.assert_close(centred, (wanted, da - wanted @ l, db - m @ wanted))
 
 
 def test_rates_are_checked() -> None:

@@ -94,6 +94,17 @@ def test_a_target_rate_is_the_divergence_of_the_mean_rates() -> None:
     torch.testing.assert_close(found, expected)
 
 
+def test_a_dead_unit_is_woken_and_a_full_one_is_tired() -> None:
+    """Rates too small, or too near one, for float32 have a penalty that is finite and a gradient that is not zero."""
+    x = torch.rand(20, 9).round()
+    for bias in (-200.0, 200.0):
+        rbm = pb.RBM(9, 1).set_parameters(torch.zeros(9, 1), torch.zeros(9), torch.full((1,), bias))
+        penalty = pb.TargetRate(rbm, 0.2)(x, None)
+        (gradient,) = torch.autograd.grad(penalty, rbm.hidden_bias)
+        assert penalty.item() == pytest.approx((0.2 if bias < 0 else 0.8) * 200, abs=0.51)
+        assert gradient.item() == pytest.approx(-0.2 if bias < 0 else 0.8, abs=1e-4)
+
+
 @pytest.mark.parametrize("way", ["eager", "trace"])
 def test_units_learn_their_target_rate(way: str) -> None:
     torch.manual_seed(1)

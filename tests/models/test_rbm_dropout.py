@@ -50,6 +50,9 @@ def test_a_thinned_machine_is_one_with_weights_of_its_own_for_each_value() -> No
     ):
         torch.testing.assert_close(found, torch.stack(wanted))
     torch.testing.assert_close(thinned.thinned(None).free_energy(X), rbm.free_energy(X))
+    rbm.log_partition("exact")
+    assert rbm.eval().distribution().log_partition is not None
+    assert rbm.distribution().thinned(GATES).log_partition is None, "log Z is that of the whole machine"
 
 
 @pytest.mark.parametrize("centering", [False, True])

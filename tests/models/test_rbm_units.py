@@ -11,7 +11,8 @@ from scipy import stats
 from torch import Tensor
 
 import probae as pb
-from probae.errors import ArgumentError, InfinitePartitionError
+from probae.distributions.units import VISIBLE_UNITS, make_units
+from probae.errors import ArgumentError, InfinitePartitionError, NoLikelihoodError
 
 FALSE_ALARM = 1e-7
 
@@ -76,6 +77,25 @@ def test_sampled_documents_have_their_lengths() -> None:
     expected = torch.stack([log_prob[(words == kind).all(1)].logsumexp(0).exp() for kind in kinds]) * len(draws)
     counts = torch.stack([(draws == kind).all(1).sum() for kind in kinds])
     assert stats.chisquare(counts.numpy(), expected.numpy()).pvalue > FALSE_ALARM
+
+
+@pytest.mark.parametrize("phase", ["pcd", "parallel_tempering", "trajectory_tempering"])
+def test_chains_have_the_lengths_of_the_documents_whatever_the_parameters(phase: str) -> None:
+    """The gradient of log Z depends on the length: chains of one word, as before any data, have another one."""
+    rbm = pb.RBM(4, 3, "counts", negative_phase=phase)
+    rbm.set_parameters(torch.randn(4, 3), torch.randn(4), torch.randn(3))
+    before = rbm.visible_bias.clone()
+    x = documents()
+    rbm.prepare(x)
+    chains: Any = rbm.negative_phase.chains
+    lengths = chains.reshape(-1, 4).sum(1)
+    assert set(lengths.tolist()) <= set(x.sum(1).tolist())
+    assert lengths.unique().numel() > 1
+    assert torch.equal(before, rbm.visible_bias)
+    moved = chains.clone().fill_(2.0)
+    chains.copy_(moved)
+    rbm.prepare(x)
+    assert torch.equal(chains, moved), "chains of a machine that knows its data stay"
 
 
 def test_topics_are_learned() -> None:
@@ -148,6 +168,49 @@ def test_learned_scales_find_the_noise() -> None:
     rbm = pb.RBM(3, 1, {"name": "gaussian", "scale": "learned"}, negative_phase="exact")
     rbm.fit(x, epochs=150, batch_size=100, learning_rate=0.1, schedule="linear", seed=0)
     torch.testing.assert_close(rbm.visible.scale.detach(), noise, rtol=0.1, atol=0.02)  # type: ignore[union-attr]
+
+
+def test_past_machines_would_not_keep_a_learned_scale() -> None:
+    with pytest.raises(ArgumentError, match=r"^negative_phase: expected another one beside a learned scale"):
+        pb.RBM(4, 3, {"name": "gaussian", "scale": "learned"}, negative_phase="trajectory_tempering")
+
+
+@pytest.mark.parametrize("visible", ["bernoulli", {"name": "gaussian", "scale": 3.0}])
+def test_layers_do_what_the_machine_does(visible: Any) -> None:
+    torch.manual_seed(0)
+    rbm, x = pb.RBM(4, 3, visible), torch.rand(5, 4).round()
+    rbm.set_parameters(torch.randn(4, 3), torch.randn(4), torch.randn(3))
+    (up,), (down,) = rbm.unrolled()
+    codes = (x @ up.weight.T + up.bias).sigmoid()
+    torch.testing.assert_close(codes, rbm.embed(x))
+    means = codes @ down.weight.T + down.bias
+    assert down.nonlinearity == ("sigmoid" if visible == "bernoulli" else "linear")
+    torch.testing.assert_close(means.sigmoid() if visible == "bernoulli" else means, rbm.reconstruct(x))
+    torch.testing.assert_close(rbm.classifier(2).encoder(x).sigmoid(), codes)
+
+
+def test_units_that_no_layer_stands_for_are_refused() -> None:
+    for hidden in ("relu", "gaussian", {"name": "categorical", "num_categories": 2}):
+        rbm = pb.RBM(4, 2, hidden=hidden)
+        for use in (rbm.unrolled, lambda rbm=rbm: rbm.classifier(3)):
+            with pytest.raises(ArgumentError, match=r"^hidden: expected bits"):
+                use()
+    with pytest.raises(ArgumentError, match=r"^visible: expected bits or real values"):
+        pb.RBM(4, 3, {"name": "categorical", "num_categories": 2}).unrolled()
+    with pytest.raises(ArgumentError, match=r"^visible: expected units other than counts"):
+        pb.RBM(4, 3, "counts").classifier(3)
+
+
+def test_documents_are_not_compared_by_their_free_energies() -> None:
+    with pytest.raises(NoLikelihoodError, match="different lengths"):
+        topics().anomaly_score(documents().double())
+
+
+def test_a_category_without_probability_is_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even by the smallest random number, which is 0."""
+    units = make_units("visible", {"name": "categorical", "num_categories": 2}, VISIBLE_UNITS, 2)
+    monkeypatch.setattr(torch, "rand_like", lambda like: torch.tensor([0.5, 0.0]).expand_as(like))
+    assert units.sample(torch.tensor([[0.0, -40.0]])).tolist() == [[1.0, 0.0]]
 
 
 @pytest.mark.parametrize("visible", ["counts", "gaussian", {"name": "categorical", "num_categories": 2}])

@@ -46,7 +46,7 @@ class BernoulliUnits(Units):
         return softplus(input).sum(-1)
 
     def cumulant_change(self, input: Tensor, new: Tensor, bias: Tensor, new_bias: Tensor) -> Tensor:
-        return softplus_change(input, new).sum(-1, dtype=torch.float64)
+        return softplus_change(input, new)
 
     def mean(self, input: Tensor, length: Tensor | None = None) -> Tensor:
         return input.sigmoid()

@@ -63,7 +63,9 @@ class CategoricalUnits(Units):
     def sample(self, input: Tensor, length: Tensor | None = None) -> Tensor:
         # The first of K exponential clocks with rates exp(m_k) to ring is k with probability softmax(m)_k.
         logits = self._groups(input.detach())
-        clocks = logits - (-torch.log1p(-torch.rand_like(logits))).log()
+        # No number is 0, for which even a clock of no rate at all would ring at once.
+        numbers = torch.rand_like(logits).clamp(min=torch.finfo(logits.dtype).eps / 4)
+        clocks = logits - (-torch.log1p(-numbers)).log()
         return _one_hot(clocks.argmax(-1), clocks).reshape(input.shape)
 
     def bias_for(self, mean: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_FACTORS = 1000  # from 1/2 to 2, whose product float64 can hold: 2^1023 is its largest power of two
 _FAR = 30.0  # below minus this, the truncated normal is an exponential with corrections
 
 
@@ -29,14 +30,18 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def softplus_change(old: Tensor, new: Tensor) -> Tensor:
-    """log(1 + exp(new)) - log(1 + exp(old)), elementwise, by one logarithm; without bias where the two are close.
+    """sum log(1 + exp(new)) - sum log(1 + exp(old)), over the last dimension: (..., H) to (...,), float64.
+
+    By one logarithm of a product for up to `_FACTORS` terms, without bias where old and new are close.
 
     Example:
         >>> softplus_change(torch.tensor([-1000.0, 0.0, 1000.0]), torch.tensor([-900.0, 100.0, 1001.0]))
-        tensor([ 0.0000, 99.3069,  1.0000])
+        tensor(100.3069, dtype=torch.float64)
     """
     before, after = (-old.abs()).exp(), (-new.abs()).exp()
-    return new.relu() - old.relu() + ((after - before) / (1 + before)).log1p()
+    factors = 1 + ((after - before) / (1 + before)).double()  # each from 1/2 to 2
+    logs = [part.prod(-1).log() for part in factors.split(_FACTORS, -1)]
+    return sum(logs, (new.relu() - old.relu()).sum(-1, dtype=torch.float64))
 
 
 def log_half_line(m: Tensor) -> Tensor:
