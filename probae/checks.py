@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,6 +79,14 @@ def shape(argument: str, value: Any) -> tuple[int, ...]:
     if not isinstance(sizes, (tuple, list)) or not sizes:
         raise ArgumentError(argument, "a positive integer or a tuple of them", repr(value))
     return tuple(positive_int(argument, size) for size in sizes)
+
+
+def unmasked(argument: str, x: Any) -> Any:
+    """`x`, unless it is a NumPy array with a mask, which a tensor would lose."""
+    if isinstance(x, np.ma.MaskedArray):
+        hint = "Models take a mask beside the values: {'x': x.data, 'mask': ~x.mask}"
+        raise DataError(argument, "an array without a mask", "a masked one", hint)
+    return x
 
 
 def finite(argument: str, x: Tensor) -> Tensor:

@@ -9,7 +9,13 @@ if TYPE_CHECKING:
 
 
 class ProbaeError(Exception):
-    """Base class of every error that probae raises on purpose."""
+    """Base class of every error that probae raises on purpose.
+
+    Attributes:
+        trained: whether it came out of a training that had taken steps by then.
+    """
+
+    trained: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), str(self), vars(self))  # by its message, to leave a worker process

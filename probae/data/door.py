@@ -116,6 +116,7 @@ def _integers(argument: str, x: Any, beside: Tensor) -> Tensor:
 
 
 def _floats(argument: str, x: Any) -> Tensor:
+    x = checks.unmasked(argument, x)
     if isinstance(x, np.ndarray) and x.dtype.kind not in "fb":
         hint = "Convert it with .astype('float32'), and divide grey values by their maximum"
         raise DataError(argument, "floating-point numbers or booleans", f"a NumPy array of {x.dtype}", hint)

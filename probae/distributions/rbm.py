@@ -98,6 +98,8 @@ class RestrictedBoltzmann(TorchDistribution):
             if units.num_units != size:
                 wanted = f"{size} units beside weights of shape {tuple(weight.shape)}"
                 raise ArgumentError(name, wanted, f"{units.num_units} units")
+        if log_partition is not None and self.visible.counts:
+            raise ArgumentError("log_partition", "None for counts, whose log Z depends on the length", log_partition)
         self.weight, self.visible_bias, self.hidden_bias = weight, visible_bias, hidden_bias
         self.negative_phase, self.log_partition, self.training = negative_phase, log_partition, training
         self.centering, self.running, self.gates = centering, running, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from probae.engine import graphs
@@ -25,8 +26,17 @@ def inductor(recording: Recording) -> Program:
 
 
 def cudagraph(recording: Recording) -> Program:
-    """Compiled, and its kernels captured in a CUDA graph, so that the CPU launches all of them at once."""
-    return _compiled(recording, {"triton.cudagraphs": True})
+    """Compiled, and its kernels captured in a CUDA graph, so that the CPU launches all of them at once.
+
+    What it returns is copied out of the graph's memory, which the next call overwrites.
+    """
+    run = _compiled(recording, {"triton.cudagraphs": True})
+
+    def play(inputs: list[Tensor]) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()  # or each call would be captured as one that follows the last
+        return [tensor.clone() for tensor in run(inputs)]
+
+    return play
 
 
 BACKENDS: dict[str, Callable[[Recording], Program]] = {"trace": trace, "inductor": inductor, "cudagraph": cudagraph}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from probae.checks import unmasked
 from probae.data import Dataset
 
 Part = Dataset | Tensor
@@ -88,14 +89,14 @@ class Resident(Batches):
                 (self.seed * 1_000_003 + number + _ORDER_SEED) % 2**63
             )
             order = torch.randperm(self.length, generator=generator, device="cpu")
-        return order.to(self.home, non_blocking=True)
+        return moved(order, self.home, None)
 
     def _take(self, indices: Tensor) -> Batch:
         return self._batch(lambda part: _rows(part, indices))
 
     def _batch(self, read: Callable[[Part], Tensor]) -> Batch:
-        args = tuple(read(part).to(self.device, non_blocking=True) for part in self.args)
-        return Batch(args, {key: read(part).to(self.device, non_blocking=True) for key, part in self.kwargs.items()})
+        args = tuple(moved(read(part), self.device, None) for part in self.args)
+        return Batch(args, {key: moved(read(part), self.device, None) for key, part in self.kwargs.items()})
 
 
 def _all(part: Part) -> Tensor:
@@ -150,10 +151,11 @@ def as_tensor(x: Any) -> Tensor:
     """A tensor of the same numbers; an array of float64, NumPy's default, becomes torch's default instead."""
     if isinstance(x, Tensor):
         return x
-    tensor = torch.as_tensor(np.require(x, requirements=["C", "W"]))
+    tensor = torch.as_tensor(np.require(unmasked("data", x), requirements=["C", "W"]))
     return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
 
 
 def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-    """The tensor on a device, and in a dtype if it holds floating-point numbers."""
-    return tensor.to(device, dtype if dtype and tensor.is_floating_point() else None, non_blocking=True)
+    """The tensor on a device, and in a dtype if it holds floating-point numbers; on a CPU it has arrived by then."""
+    dtype = dtype if dtype and tensor.is_floating_point() else None
+    return tensor.to(device, dtype, non_blocking=device.type == "cuda")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pyro
@@ -55,6 +56,7 @@ class Descent:
         way: str, outlook: Callable[[], float], decided: Mapping[str, str],
     ) -> None:  # fmt: skip
         self.programs, self.clip_norm, self.products = programs, clip_norm, products(precision)
+        self.flags = self.products if precision == "tf32" else nullcontext  # a flag of the device is not recorded
         self.structure, _ = self._discover(batch)
         if isinstance(programs.objective, Objective):
             programs.objective.prepare(self.structure)
@@ -82,7 +84,7 @@ class Descent:
         if factor is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-        with stepping.engine():
+        with self.flags(), stepping.engine():
             loss = self._losses(batches, number, validate)
             if self.clip_norm is not None:
                 clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], self.clip_norm)

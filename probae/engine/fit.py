@@ -21,6 +21,7 @@ from probae.engine.run import Run
 from probae.engine.sources import batches, check_batch_size
 from probae.engine.state import check_state
 from probae.engine.training import Training
+from probae.errors import ProbaeError
 
 _VALIDATION_BATCH = 512
 
@@ -77,7 +78,7 @@ def fit(
         accumulate: batches a step: its gradient is the mean over the examples of all of them.
         monitor: what validation evaluates; by default the plain ELBO, or beside `pb.IWAE` the bound that it trains.
         patience: stop after this many epochs without a better monitor.
-        max_time: seconds of wall-clock time; the schedule then runs over the time.
+        max_time: seconds of wall-clock time; the schedule then runs over the time, or the epochs if they end first.
         device: where to train; by default where the modules' parameters are, without modules where the data is.
             Tensors that a program makes itself are its own: `x.new_zeros(3)` is beside x.
         precision: "float32" or "float64", of parameters and data; by default as they are. "bf16" (anywhere) or "tf32"
@@ -149,7 +150,11 @@ def fit(
         programs, source, optimizer=make, schedule=shape, valid=judged, monitor=judge, callbacks=watchers, seed=number,
         device=place, dtype=dtype, way=way, precision=precision, **settings,
     )  # fmt: skip
-    return training.run(resume)
+    try:
+        return training.run(resume)
+    except ProbaeError as error:
+        error.trained = training.step > (0 if resume is None else resume["position"]["step"])
+        raise
 
 
 def _plain(value: Any) -> Any:

@@ -92,8 +92,8 @@ class Programs:
         What has not changed is not written: a gradient may still be on its way through it.
         """
         for name, tensor in self.tensors().items():
-            if name in tensors and not torch.equal(tensor, tensors[name]):
-                tensor.copy_(tensors[name])
+            if name in tensors and not torch.equal(tensor, value := tensors[name].to(tensor.device)):
+                tensor.copy_(value)
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> None:
         """Move modules and statements in place, and floating-point ones to a dtype; tensors keep their identity."""

@@ -82,10 +82,8 @@ class Training:
         if monitor is not None:
             self.history[f"valid_{monitor.name}"] = []
         self.best = Best(programs)
-        self.stopped = ""
         self.loss_sum: Tensor | None = None
-        self._judged = False
-        self.loss_weight = 0
+        self.stopped, self.loss_weight, self._judged = "", 0, False
         self.epoch_random: dict[str, Tensor] = {}
         self._make_optimizer = optimizer
         self._streams = isinstance(batches, Stream)
@@ -99,12 +97,11 @@ class Training:
 
     @property
     def progress(self) -> float:
-        """How much of the run is done, by time if that is limited, else by steps: 0 to 1."""
-        if self.max_time is not None:
-            return min(self.seconds / self.max_time, 1.0)
-        if self.total_steps:
-            return min(self.step / self.total_steps, 1.0)
-        return min(self.epoch / self.epochs, 1.0) if self.epochs else 0.0
+        """How much of the run is done, by time or by steps, whichever ends it first: 0 to 1."""
+        shares = [] if self.max_time is None else [self.seconds / self.max_time]
+        if self.epochs:
+            shares.append(self.step / self.total_steps if self.total_steps else self.epoch / self.epochs)
+        return min(max(shares, default=0.0), 1.0)
 
     @property
     def batches_left(self) -> float:
@@ -170,6 +167,10 @@ class Training:
             self.stop("not finite")
             error.run = self._finish() if error.run is None else error.run
             raise
+        except RuntimeError as error:  # Ctrl-C reaches the workers of a loader, too
+            if not (self._interrupt.requested and "DataLoader worker" in str(error)):
+                raise
+            self.stop("interrupted")
         except KeyboardInterrupt:
             if self._interrupt.requested:  # the second one
                 raise

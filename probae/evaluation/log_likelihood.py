@@ -112,6 +112,7 @@ def log_likelihood(
         raise ArgumentError("protocol", "a pb.data.Protocol", repr(protocol))
     num_samples = positive_int("num_samples", num_samples)
     chunk_size = positive_int("chunk_size", chunk_size)
+    _check_lengths(data)
     if isinstance(data, Mapping):
         model, guide, data = _by_name(model, tuple(data)), _by_name(guide, tuple(data)), tuple(data.values())
     x = _examples(data)
@@ -138,6 +139,14 @@ def log_likelihood(
     for log_z in estimated_log_partitions(trace):
         estimate = with_log_partition(estimate, log_z)
     return estimate
+
+
+def _check_lengths(data: Any) -> None:
+    """Refuse sequences of different lengths whose ends the pair would not be told."""
+    parts = data if isinstance(data, tuple) else (data,)
+    if any(isinstance(part, Dataset) and part.lengths is not None for part in parts):
+        hint = "A model of probae reads them itself: model.log_likelihood(data)"
+        raise DataError("data", "{'x': data, 'lengths': data.lengths}, for sequences that end", "a data set", hint)
 
 
 def _examples(data: Any) -> tuple[Tensor, ...]:

@@ -79,7 +79,7 @@ class Weights:
         """Log-density of a trace's sites: (particles or 1, *enclosing plates), padded with ones to all plate dims."""
         total: Any = 0.0
         for _, site in sample_sites(trace):
-            if site["mask"] is not False:
+            if site["mask"] is not False and not site["infer"].get("_deterministic"):  # which may stand outside plates
                 enclosing = [frame for name, frame in plates(site).items() if name in self.outer]
                 self.outer_scale = math.prod(map(subsampling, enclosing))
                 term = scale_and_mask(unscaled_log_prob(site), site["scale"] / self.outer_scale, site["mask"])

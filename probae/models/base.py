@@ -164,8 +164,9 @@ class Model(nn.Module, ABC):
                 with stream(settings["seed"] + 1, self.device):  # other noise than the first step's
                     self.prepare(data)
             run = fit(self.model, self.guide, data, valid=valid, **settings)
-        except (ArgumentError, SiteError):  # nothing was trained, so nothing is left prepared either
-            self.load_state_dict(before)
+        except (ArgumentError, SiteError) as error:
+            if not error.trained:  # so nothing is left prepared either
+                self.load_state_dict(before)
             raise
         finally:
             self.eval()
@@ -254,7 +255,7 @@ class Model(nn.Module, ABC):
             DataError: names the argument; for a wrong shape or dtype, NaN or infinity, values outside the support.
         """
         if isinstance(data, np.ndarray) and data.dtype.kind in "biuf":
-            data = torch.tensor(data)
+            data = torch.tensor(checks.unmasked(argument, data))
         tensor = data.tensor if isinstance(data, Dataset) else data
         tensor = checks.examples(argument, tensor, self.data_shape)
         self.check(argument, tensor)

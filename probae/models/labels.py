@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -123,21 +124,25 @@ class Labels(nn.Module):
             return best if y is None else torch.where(y < 0, best, y)
         return self.check("y", None, len(x)) if y is None else y
 
-    def classification(self, weight: float) -> Any:
+    def classification(self, weight: float, seen: Callable[[Any], Tensor]) -> Any:
         """The penalty that trains the classifier where labels are known, since their ELBO does not contain it:
 
         -weight * log q(y given x), averaged over the labelled examples of a batch; zero where it has none. As a
         penalty, `(batch, guide_trace) -> scalar`, it stands beside the mean loss of all examples of the batch.
+
+        Args:
+            weight: of the mean cross-entropy.
+            seen: the examples of a batch as the guide reads them, (N, D), zero where nothing is observed.
 
         Source:
             Kingma et al. 2014 (arXiv 1406.5298), eq. 9.
         """
 
         def penalty(batch: Any, guide_trace: Any) -> Tensor:
-            x, y = pair_of(batch)
+            y = pair_of(batch)[1]
             if y is None:
-                return x.new_zeros(())
-            log_q = (self.one_hot(y) * self.logits(x.flatten(1)).log_softmax(-1)).sum()
+                return self.rates.new_zeros(())
+            log_q = (self.one_hot(y) * self.logits(seen(batch)).log_softmax(-1)).sum()
             return -weight * log_q / (y >= 0).sum().clamp(min=1)
 
         return penalty

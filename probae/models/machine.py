@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import partial
 from typing import Any
 
 import torch
@@ -79,10 +78,14 @@ class Machine(Model):
         x = self.examples("data", data)
         machine, protocol = self.distribution(), protocol_of(data)
         if self.visible.counts:
-            ordered, each = options.pop("ordered", False), partial(self.log_partition, method, **options)
+            ordered, seed = options.pop("ordered", False), options.pop("seed", 0)
+
+            def log_z_of(length: int) -> Estimate:
+                return self.log_partition(method, length=length, seed=seed + length, **options)
+
             with self.evaluating():
                 scores = (0.0 if ordered else self.visible.log_orders(x)) - machine.free_energy(x)
-            return log_likelihood_of_documents(scores, x.sum(1), lambda length: each(length=length), protocol)
+            return log_likelihood_of_documents(scores, x.sum(1), log_z_of, protocol)
         log_z = self.log_partition(method, **options)
         with self.evaluating():
             return log_likelihood_of_energy(-machine.free_energy(x), log_z, protocol)

@@ -142,9 +142,11 @@ class LatentPair(Model, ABC):
         seen = self.observed(argument, x, **parts)
         if self.labels is not None:
             y = self._known_labels(argument, y, len(seen.x))
+        if seen.mask is not None and not isinstance(x, Dataset):
+            x = seen.x  # without the NaN that may stand where nothing is observed
+        if self.labels is not None:
             x = labelled(x, y)
         if seen.mask is not None:
-            x = x if isinstance(x, Dataset) else seen.x  # without the NaN that may stand where nothing is observed
             more = dict(data) if isinstance(data, Mapping) else {}
             shown = {name: part for name, part in parts.items() if part is not None and name == "lengths"}
             shown |= {} if parts["mask"] is None else {"mask": check_mask(parts["mask"], len(seen.x), self.data_shape)}
@@ -214,7 +216,7 @@ class LatentPair(Model, ABC):
         if lengths is None and isinstance(x, Dataset):
             lengths = x.lengths
         arrays = isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
-        x = x.tensor if isinstance(x, Dataset) else torch.tensor(x) if arrays else x
+        x = x.tensor if isinstance(x, Dataset) else torch.tensor(checks.unmasked(argument, x)) if arrays else x
         rows = checks.rows(argument, x, self.data_shape)
         if mask is None and lengths is None:
             return Observed(checks.finite(argument, rows))

@@ -99,7 +99,7 @@ class ProbabilisticPCA(LatentModel):
         noise = values[self.latent_dim :].mean()
         _check_noise(noise, values[0], rows)
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
-        self._layer("decoder").weight.copy_(vectors * (values[: self.latent_dim] - noise).sqrt())
+        self._layer("decoder").weight.copy_(vectors * (values[: self.latent_dim] - noise).clamp(min=0.0).sqrt())
         self._layer("decoder").bias.copy_(mean)
         likelihood: Any = self.likelihood
         likelihood.set_scale(noise.sqrt())

@@ -118,7 +118,8 @@ class VAE(LatentModel):
         checks.options(settings, ELBO)
         if self.labels is not None and self.labels.latent:
             penalties = check_penalties(settings.get("penalties", ()))
-            settings["penalties"] = (*penalties, self.labels.classification(weight))
+            penalty = self.labels.classification(weight, lambda batch: self._observed_in(batch).x)
+            settings["penalties"] = (*penalties, penalty)
         return ELBO(**settings)
 
     def classify(self, x: Data) -> Categorical:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -156,6 +157,33 @@ def test_a_plate_that_draws_its_subsample_is_unbiased() -> None:
     wanted = -exact_bound(x, 3).sum()
     with pyro.validation_enabled(False):
         assert_mean(draws(lambda: objective(pair.model, pair.guide, x), 600), expected(wanted))
+
+
+@pytest.mark.filterwarnings("ignore:Found non-auxiliary vars")
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_a_deterministic_site_behind_a_subsampled_plate_changes_nothing(gradient: str) -> None:
+    """It stands in no plate, and has no say in what the plate's examples stand for."""
+    x = torch.tensor([-0.7, 0.4, 1.9], dtype=torch.float64)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", 30, subsample=x):
+            z = pyro.sample("z", dist.Normal(zeros(), 1.0))
+            pyro.sample("x", dist.Normal(z, positive("s")), obs=x)
+
+    def guide(x: Tensor, noted: bool) -> None:
+        with pyro.plate("data", 30, subsample=x):
+            z = pyro.sample("z", dist.Normal(x / 2, positive("t")))
+        if noted:
+            pyro.deterministic("summary", z.sum())
+
+    found = []
+    for noted in (False, True):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(0)
+        loss = IWAE(4, gradient=gradient)(model, partial(guide, noted=noted), x)
+        loss.backward()
+        found.append(loss.detach())
+    torch.testing.assert_close(found[0], found[1])
 
 
 def test_pyros_bound_is_none_under_subsampling() -> None:

@@ -235,6 +235,36 @@ def test_streams_and_labels_take_them_too() -> None:
     assert math.isfinite(latent.log_likelihood(data[:10], num_samples=20).value)
 
 
+def test_a_pair_by_itself_is_told_where_sequences_end() -> None:
+    """Padding that is scored as if it had been observed would be another likelihood, and nobody would know."""
+    data = melodies()[:10]
+    torch.manual_seed(0)
+    model = pb.VAE((5, 8), 3, 8, NOTES)
+    with pytest.raises(DataError, match=r"'lengths': data.lengths"):
+        pb.log_likelihood(model.model, model.guide, data, num_samples=5)
+    told = {"x": data.tensor, "lengths": data.lengths}
+    estimate = pb.log_likelihood(model.eval().model, model.guide, told, num_samples=50, seed=0)
+    assert estimate.value == pytest.approx(model.log_likelihood(data, num_samples=50, seed=0).value, abs=1e-5)
+
+
+@pytest.mark.parametrize("labels", ["latent", "condition"])
+def test_what_a_mask_hides_from_a_model_with_labels_does_not_matter(labels: str) -> None:
+    """Not in the classifier's cross-entropy either; and it may be NaN."""
+    _, x, mask = partly(64)
+    y, runs = torch.arange(64) % 3, []
+    for hidden in (0.0, -999.0, torch.nan):
+        torch.manual_seed(0)
+        model = pb.VAE(4, 2, 8, "normal", num_labels=3, labels=labels)
+        data = {"x": torch.where(mask, x, hidden), "y": y, "mask": mask}
+        runs.append(model.fit(data, epochs=3, seed=0, progress=False).history["train_loss"])
+        if labels == "latent":
+            batch = {"x": data["x"].nan_to_num(), "y": y, "mask": mask}
+            (penalty,) = model.objective(classification=2.0).penalties
+            wanted = 2.0 * torch.nn.functional.cross_entropy(model.labels.logits(x.where(mask, 0.0)), y)
+            torch.testing.assert_close(penalty(batch, None), wanted)
+    assert runs[0] == runs[1] == runs[2]
+
+
 @pytest.mark.parametrize("kind", ["plain", "sparse", "denoising", "emphasis", "contractive"])
 def test_deterministic_models_take_them_too(kind: str) -> None:
     _, x, mask = partly(64)

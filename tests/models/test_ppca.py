@@ -58,6 +58,12 @@ def test_the_likelihood_is_that_of_a_normal_with_full_covariance() -> None:
     torch.testing.assert_close(ppca.marginal().covariance_matrix, covariance)
 
 
+def test_directions_of_equal_variance_leave_no_weights() -> None:
+    """All eigenvalues are the same: what is kept exceeds the mean of the rest by nothing, or by less than rounding."""
+    ppca = pb.ProbabilisticPCA(10, 7).fit_closed_form(torch.cat([torch.eye(10), -torch.eye(10)]))
+    assert ppca.decode(torch.ones(2, 7)).mean.abs().max() < 1e-3
+
+
 def test_stochastic_gradients_reach_the_closed_form() -> None:
     """By the defaults, to 0.01 nats an example."""
     torch.manual_seed(0)

@@ -11,6 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 import probae as pb
+from probae.distributions.rbm import RestrictedBoltzmann
 from probae.distributions.units import VISIBLE_UNITS, make_units
 from probae.errors import ArgumentError, InfinitePartitionError, NoLikelihoodError
 
@@ -63,6 +64,29 @@ def test_ais_agrees_for_each_length() -> None:
     assert exact.per_example is not None
     assert (ais.per_example - exact.per_example).abs().max() < 0.05
     assert 0 < ais.stderr < 0.02
+
+
+def test_each_length_has_random_numbers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard error adds up those of the lengths as independent ones."""
+    rbm, seeds, plain = topics(), list[int](), pb.RBM.log_partition
+
+    def noted(self: pb.RBM, *args: Any, seed: int = 0, **options: Any) -> pb.Estimate:
+        seeds.append(seed)
+        return plain(self, *args, seed=seed, **options)
+
+    monkeypatch.setattr(pb.RBM, "log_partition", noted)
+    x = documents().double()
+    rbm.log_likelihood(x, seed=3)
+    assert seeds == [3 + int(length) for length in x.sum(1).unique()]
+
+
+def test_one_log_z_is_not_that_of_every_length() -> None:
+    machine = topics().distribution()
+    with pytest.raises(ArgumentError, match=r"^log_partition: expected None for counts"):
+        RestrictedBoltzmann(
+            machine.weight, machine.visible_bias, machine.hidden_bias, visible=machine.visible,
+            log_partition=topics().log_partition("exact", length=3),
+        )  # fmt: skip
 
 
 def test_sampled_documents_have_their_lengths() -> None:
