@@ -6,10 +6,11 @@ SGD with momentum 0.5, the learning rate falling linearly to zero over the time,
 parameters are judged: nothing selects.
 
 log Z by annealed importance sampling from the training data's mean rates, 14,500 equal temperatures, 100 chains,
-float32, log-weights in float64; examined by chains that start elsewhere, whose way back is the conservative figure;
-once more from another seed ("again"), and once from a third with products in bfloat16 ("rounded"), both without
-examination and timed. Published: -86.34 after CD-25 (Salakhutdinov and Murray 2008, other binary images). MNIST is
-looked for in the folder that PROBAE_DATA names. Run as
+float32, log-weights in float64; examined by reverse AIS from chains that start elsewhere. "value" is an upper bound in
+expectation; "conservative" is by reverse AIS from annealed starts, a lower one as far as those have reached the machine
+("reason" has the other way back, too). Once more from another seed ("again"), and once from a third with products in
+bfloat16 ("rounded"), both without examination and timed. Published: -86.34 after CD-25 (Salakhutdinov and Murray 2008,
+other binary images). MNIST is looked for in the folder that PROBAE_DATA names. Run as
 
     PROBAE_DATA=... python -m benchmarks.rbm_mnist [--minutes 3 10 20] [--seeds 0 1 2] [--threads 2]
 
@@ -52,23 +53,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for minutes in given.minutes:
         for seed in given.seeds:
             row = measured(train, mnist.test, minutes, seed, given)
-            kept.setdefault(f"{minutes:g}", {})[str(seed)] = row
-            write_results("rbm_mnist", {"protocol": __doc__, "bars": BARS, "minutes": kept})
+            kept.setdefault(setting(row), {})[str(seed)] = row
+            write_results("rbm_mnist", {"protocol": __doc__, "bars": BARS, "settings": kept})
             print({key: value for key, value in row.items() if key != "machine"})
     shown = (
         "value", "stderr", "conservative", "again", "rounded", "ess", "reliable", "epochs", "seconds", "ais_seconds",
         "rounded_seconds",
     )  # fmt: skip
-    print_table(["minutes, seed", *shown], [
-        [f"{minutes}, {seed}", *(f"{v:.2f}" if isinstance(v := row.get(key), float) else str(v) for key in shown)]
-        for minutes, rows in kept.items() for seed, row in rows.items()
+    print_table(["setting, seed", *shown], [
+        [f"{name}, {seed}", *(f"{v:.2f}" if isinstance(v := row.get(key), float) else str(v) for key in shown)]
+        for name, rows in kept.items() for seed, row in rows.items()
     ])  # fmt: skip
 
 
 def previous() -> dict[str, Any]:
     """The rows that were measured before."""
     path = RESULTS / "rbm_mnist.json"
-    return json.loads(path.read_text(encoding="utf-8"))["results"]["minutes"] if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8"))["results"]["settings"] if path.exists() else {}
+
+
+def setting(row: dict[str, Any]) -> str:
+    """What makes rows with different seeds comparable, in words.
+
+    Example:
+        >>> setting({"seconds": 180.02, "chains": 256, "images": 50_000})
+        '3 minutes, 256 chains, 50,000 images'
+    """
+    return f"{row['seconds'] / 60:.3g} minutes, {row['chains']} chains, {row['images']:,} images"
 
 
 def joined(binarize: str) -> pb.data.Dataset:

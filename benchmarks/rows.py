@@ -23,6 +23,7 @@ COMPILED = "by hand, torch.compile"
 CAPTURED = "by hand, CUDA graph"
 SVI = "pyro.infer.SVI"
 PRODUCTS = "its matrix products alone"
+SKLEARN = "scikit-learn"
 BF16 = torch.bfloat16
 
 
@@ -109,7 +110,7 @@ def program(given: Settings, *, name: str) -> Outcome:
 
 
 def rbm(given: Settings, *, dtype: torch.dtype = torch.float32) -> Outcome:
-    """Steps of PCD-1; the rivals by hand are in float32 in every case, as the bars ask."""
+    """Steps of PCD-1; scikit-learn and the rivals by hand are in float32 in every case, as the bars ask."""
     x = peers.bits(given.steps * given.batch, given.device)
     torch.manual_seed(0)
     machine = pb.RBM(rbm_peers.VISIBLE, rbm_peers.HIDDEN, negative_phase=pb.PCD(num_chains=given.batch))
@@ -129,10 +130,10 @@ def rbm(given: Settings, *, dtype: torch.dtype = torch.float32) -> Outcome:
             COMPILED: partial(rbm_peers.rbm_by_hand, x, given.batch, compiled=True),
             "learnergy (CD-1)": partial(rbm_peers.rbm_learnergy, x, given.batch),
         }
-        if not x.is_cuda:
-            rivals["scikit-learn"] = partial(rbm_peers.rbm_sklearn, x, given.batch)
     if x.is_cuda:
         rivals[CAPTURED] = partial(cuda_peers.rbm_captured, x, given.batch, dtype)
+    else:
+        rivals[SKLEARN] = partial(rbm_peers.rbm_sklearn, x, given.batch)
     return race(fit, rivals, **given.race)
 
 
@@ -211,15 +212,16 @@ CPU_ROWS: dict[str, Row] = {
     "semi_supervised_vae": _program_row("semi_supervised_vae", "semi-supervised VAE, labels enumerated"),
     "mixture": _program_row("mixture", "mixture, assignments enumerated"),
     "regression": _program_row("regression", "Bayesian regression, subsampled"),
-    "rbm": Row(f"{_RBM}, batch 128", rbm, (Bar(HAND, 0.9),)),
+    "rbm": Row(f"{_RBM}, batch 128", rbm, (Bar(HAND, 0.9), Bar(SKLEARN, 1 / 1.8), Bar(PRODUCTS, 1 / 0.7))),
     "rbm_bf16": Row(
-        f"{_RBM}, batch 128, bfloat16", partial(rbm, dtype=BF16), (Bar(HAND, 0.5, unless=rbm_peers.lacks_amx()),)
+        f"{_RBM}, batch 128, bfloat16", partial(rbm, dtype=BF16),
+        (Bar(HAND, 0.5, unless=rbm_peers.lacks_amx()), Bar(SKLEARN, 1 / 4)),
     ),
     "importance": Row(
         f"{_VAE}, importance sampling", importance, (Bar("by hand, batched", 1.0), Bar("pythae's get_nll", 0.05)), "s"
     ),
     "overhead": Row(f"{_VAE}, an epoch's steps", overhead, (Bar(BARE, 1 / 0.95),)),
-}
+}  # fmt: skip
 """On two CPU cores. The last bar is that at most 5% of an epoch are spent outside its steps."""
 
 GPU_ROWS: dict[str, Row] = {

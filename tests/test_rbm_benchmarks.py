@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import probae as pb
-from benchmarks import rbm_mnist, rbm_small
+from benchmarks import partition, rbm_mnist, rbm_small
 
 
 @pytest.fixture
@@ -52,7 +52,34 @@ def test_all_published_training_images_are_joined(
     assert (len(train), train.data_shape, train.resamples) == (32, (1, 28, 28), binarize == "dynamic")
 
 
-@pytest.mark.parametrize("benchmark", [rbm_small, rbm_mnist])
+def prepared(running_chains: int = 0) -> pb.RBM:
+    """A machine whose log Z is far from that of independent units."""
+    torch.manual_seed(0)
+    rbm = pb.RBM(12, 4, running_chains=running_chains).prepare(torch.rand(50, 12).round())
+    return rbm.set_parameters(torch.randn(12, 4), torch.randn(12), torch.randn(4))
+
+
+def test_log_z_by_hand_and_by_the_library_are_the_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition, "on_mnist", lambda num_hidden, seconds: prepared())
+    given, exact = Namespace(temperatures=200, seconds=1.0, repeats=2), prepared().log_partition("exact").value
+    for row in partition.speed(given).values():
+        assert row["log Z"] == pytest.approx(exact, abs=5.2 * row["stderr"] + 0.02)
+        assert len(row["repeats"]) == len(row["values"]) == 2
+    for row in partition.truth(given).values():
+        assert row["largest"] < 5.2 * row["stated"] + 0.02
+
+
+def test_errors_are_judged_by_the_errors_that_are_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition, "on_digits", lambda seed, rate, chains: prepared(chains))
+    monkeypatch.setattr(partition, "LADDERS", {"AIS": 50})
+    rows = partition.calibration(Namespace(seeds=3))
+    assert rows.keys() == {*partition.LADDERS, *partition.RUNNING}
+    for row in rows.values():
+        assert row["rms error"] >= abs(row["mean error"])
+        assert row["largest"] == max(map(abs, row["errors"]))
+
+
+@pytest.mark.parametrize("benchmark", [partition, rbm_small, rbm_mnist])
 def test_help_says_what_is_measured(benchmark: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         benchmark.main(["--help"])
