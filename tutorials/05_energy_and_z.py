@@ -626,7 +626,8 @@ print(*examined.reason.split("; "), sep="\n")
 # `reliable` is False, and the reasons say why. `lower` is no longer the estimate, but what the states that were found
 # weigh. `upper` comes from the way back; from exact samples of the machine it would be an upper bound in expectation,
 # from other starts it shows only that something disagrees. Here the truth lies between the two. The value itself stays:
-# an examination does not repair an estimate, it withdraws it.
+# an examination does not repair an estimate, it withdraws it. (And since weights do not show their own bias, the
+# standard error of an examined estimate is at least half of what the way up and the ways back differ by.)
 #
 # ### What it cannot find
 #
