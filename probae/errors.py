@@ -12,7 +12,7 @@ class ProbaeError(Exception):
     """Base class of every error that probae raises on purpose.
 
     Attributes:
-        trained: whether it came out of a training that had taken steps by then.
+        trained: whether it came out of a training that had completed an epoch by then.
     """
 
     trained: bool = False

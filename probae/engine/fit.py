@@ -153,7 +153,7 @@ def fit(
     try:
         return training.run(resume)
     except ProbaeError as error:
-        error.trained = training.step > (0 if resume is None else resume["position"]["step"])
+        error.trained = len(training.history["epoch"]) > (0 if resume is None else len(resume["history"]["epoch"]))
         raise
 
 

@@ -165,7 +165,7 @@ class Model(nn.Module, ABC):
                     self.prepare(data)
             run = fit(self.model, self.guide, data, valid=valid, **settings)
         except (ArgumentError, SiteError) as error:
-            if not error.trained:  # so nothing is left prepared either
+            if not error.trained:  # not for an epoch, so nothing is left prepared either
                 self.load_state_dict(before)
             raise
         finally:
