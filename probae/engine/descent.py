@@ -21,7 +21,7 @@ from probae.engine.player import Player
 from probae.engine.precision import PRODUCTS, products
 from probae.engine.programs import Programs, store_size
 from probae.engine.recording import NotRecordableError, given, is_recording
-from probae.errors import ArgumentError
+from probae.errors import ArgumentError, DataError
 from probae.inference import stepping
 from probae.inference.objective import Objective
 from probae.inference.traces import Structure, probe
@@ -95,6 +95,8 @@ class Descent:
     def _losses(self, batches: Sequence[Batch], number: int, validate: bool) -> Tensor:
         """Leave the gradient in the parameters, and return the loss: the means over the examples of all batches."""
         counts = [self._num_examples(batch) for batch in batches]
+        if 0 in counts:
+            raise DataError("data", "batches of at least one example", "an empty one")
         total: Tensor | None = None
         for batch, count in zip(batches, counts, strict=True):
             weight = count / sum(counts)

@@ -34,7 +34,10 @@ class Doubts:
     The mean over a way back is carried by chains in the modes that weigh least: where some of its starts lie in the
     mode that the way up has found, a mode that it has missed hardly shows in it, however heavy. Each chain by itself
     does show it. From exact starts those whose weights, inverted, are above all weights of the way up are as large a
-    share of the chains as what was missed is of Z (Crooks 1999).
+    share of the chains as what was missed is of Z.
+
+    Source: Crooks (1999), "Entropy production fluctuation theorem and the nonequilibrium work relation for free energy
+    differences", equation 2, for single chains.
 
     Attributes:
         value, stderr, ess: of the estimate, in nats and chains.

@@ -66,6 +66,17 @@ def test_what_was_trained_for_an_epoch_stays_when_a_later_batch_is_wrong(epoch: 
     assert torch.equal(weights(model), before) == (epoch == 1)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_empty_batch_is_named(place: int, accumulate: int) -> None:
+    batches = [torch.rand(10, 6).round(), torch.rand(10, 6).round()]
+    batches.insert(place, batches[0][:0])
+    for model in (pb.Autoencoder(6, 2, 8), pb.RBM(6, 3, negative_phase="cd", dropout=0.5)):
+        with pytest.raises(DataError, match=r"expected .*at least one example") as raised:
+            model.fit(batches, epochs=1, accumulate=accumulate, seed=0, progress=False)
+        assert raised.value.argument == ("data" if place else "x"), "a first batch is looked at by the model itself"
+
+
 def test_nothing_changes_when_nothing_was_trained() -> None:
     torch.manual_seed(0)
     model = pb.Autoencoder(6, 2, 8)
