@@ -201,10 +201,10 @@ class Machine(Model):
 
     def _observed(self, given: Tensor, mask: Any) -> tuple[Tensor, Tensor]:
         """The mask and what was given, (N, D) both, with independent units where it says nothing."""
-        values = checks.rows("given", given, self.data_shape)
+        values = checks.rows("given", given, self.data_shape).to(self.device, self.dtype)
         observed = check_mask(mask, len(values), self.data_shape).to(values.device)
         self.visible.check_mask("mask", observed)
-        values = torch.where(observed, values.to(self.dtype), self._independent(len(values)))
+        values = torch.where(observed, values, self._independent(len(values)))
         return observed, self.examples("given", values)
 
     def _base(self, base: Tensor | None) -> Tensor | None:
