@@ -19,7 +19,7 @@ import torch
 import probae as pb
 from docs import docstrings, figures, grammar, reference, tables, uses
 from probae.cli import main
-from tests.contracts import models, test_laws
+from tests.contracts import models, test_devices, test_laws
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -276,7 +276,7 @@ def test_the_summary_is_the_first_sentence() -> None:
 
 GIVEN = {"case", "model", "tmp_path"}
 LAWS = [
-    law for name, law in vars(test_laws).items()
+    law for name, law in (*vars(test_laws).items(), *vars(test_devices).items())
     if name.startswith("test_") and {"model"} <= inspect.signature(law).parameters.keys() <= GIVEN
 ]  # fmt: skip
 

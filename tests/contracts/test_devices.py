@@ -5,8 +5,8 @@ Nothing is made on the CPU by mistake, and no step of training makes the host wa
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,18 @@ def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
+@pytest.fixture
+def model(case: Case) -> Model:
+    return case.make()
+
+
 def train(case: Case, model: Model, count: int, **settings: Any) -> Run:
     """An epoch, in steps of eight examples."""
-    small = partial(torch.optim.SGD, lr=1e-6)
-    return model.fit(
-        case.data[:count], epochs=1, batch_size=8, optimizer=small, seed=0, device=FAR, progress=False, **settings
-    )
+    settings |= {"optimizer": torch.optim.SGD, "learning_rate": 1e-6, "device": FAR, "progress": False}
+    return model.fit(case.data[:count], epochs=1, batch_size=8, seed=0, **settings)
 
 
-def test_it_trains_and_answers_there(case: Case, tmp_path: Path) -> None:
-    model = case.make()
+def test_it_trains_and_answers_there(case: Case, model: Model, tmp_path: Path) -> None:
     with accelerator():
         train(case, model, 24, valid=case.data[24:32])
         assert all(tensor.device == FAR for tensor in (*model.parameters(), *model.buffers()))
@@ -69,15 +71,14 @@ def likelihood(case: Case, model: Model) -> None:
     assert found.per_example.isfinite().all()
 
 
-def test_its_steps_wait_for_nothing(case: Case) -> None:
+def test_its_steps_wait_for_nothing(case: Case, model: Model) -> None:
     """A run of twice as many steps, beginning to end, waits no more often."""
-    waits = [waits_of(case, count) for count in (24, 48)]
+    waits = [waits_of(case, copy.deepcopy(model), count) for count in (24, 48)]
     assert waits[0] == waits[1]
 
 
-def waits_of(case: Case, count: int) -> Counter[str]:
-    pyro.clear_param_store()
+def waits_of(case: Case, model: Model, count: int) -> Counter[str]:
     pyro.set_rng_seed(0)
     with accelerator() as counts:
-        train(case, case.make(), count)
+        train(case, model, count)
     return counts.waits
