@@ -8,7 +8,7 @@ torch has. The contract laws in `contracts/test_devices.py` run every model on i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,10 +75,67 @@ class Accelerator:
 
     Attributes:
         waits: how often the host waited for a result, by operation.
+        graphs: what was captured.
     """
 
     def __init__(self) -> None:
         self.waits = Counter[str]()
+        self.graphs: list[Graph] = []
+        self.capturing: Graph | None = None
+
+    def captured(self, step: Callable[[], Any], device: torch.device) -> tuple[Callable[[], None], Any]:
+        """In place of `probae.engine.capture.captured`."""
+        step()
+        graph = Graph()
+        state, self.capturing = torch.get_rng_state(), graph
+        try:
+            outputs = step()
+        finally:
+            self.capturing = None
+            torch.set_rng_state(state)
+            graph.restore()
+        self.graphs.append(graph)
+        return graph.replay, outputs
+
+
+class Graph:
+    """Operations with their memory, as CUDA's graphs hold them.
+
+    Nothing is done when it is captured; numbers and tensors of the CPU are frozen in it; whoever would wait fails.
+
+    Attributes:
+        replays: how often it ran.
+    """
+
+    def __init__(self) -> None:
+        self.replays = 0
+        self._calls: list[tuple[Any, Any, Any, Any]] = []
+        self._before: dict[int, tuple[Any, Any]] = {}
+
+    def add(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Capture an operation. (What it changes is put back in `restore`.)"""
+        for argument, value in zip(func._schema.arguments, args, strict=False):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                for tensor in pytree.tree_leaves(value):
+                    storage = tensor.untyped_storage()
+                    self._before.setdefault(storage.data_ptr(), (storage, storage.clone()))
+        result = func(*args, **kwargs)
+        self._calls.append(pytree.tree_map_only(Tensor, torch.detach, (func, args, kwargs, result)))
+        return result
+
+    def restore(self) -> None:
+        for storage, before in self._before.values():
+            storage.copy_(before)
+        self._before = {}
+
+    def replay(self) -> None:
+        self.replays += 1
+        with _disable_current_modes(), torch.no_grad():
+            for func, args, kwargs, result in self._calls:
+                again = func(*args, **kwargs)
+                for old, new in zip(pytree.tree_leaves(result), pytree.tree_leaves(again), strict=True):
+                    if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+                        old.copy_(new)
 
 
 @contextmanager
@@ -109,7 +166,9 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if _waits(func, args, kwargs or {}):
             self.counts.waits[func._schema.name] += 1
-        return _run(func, args, kwargs or {})
+            if self.counts.capturing is not None:
+                raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
+        return _run(func, args, kwargs or {}, self.counts.capturing)
 
 
 def _waits(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
@@ -121,8 +180,8 @@ def _waits(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
     return any(far) and (masked or name in WAITING or f"{name}.{func._overloadname}" in WAITING)
 
 
-def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Do it on the CPU, and put the result where it belongs."""
+def _run(func: Any, args: Any, kwargs: dict[str, Any], graph: Graph | None = None) -> Any:
+    """Do it on the CPU, and put the result where it belongs; capture it in a graph."""
     name, leaves = func._schema.name, pytree.tree_leaves((args, kwargs))
     fars = {id(item.near): item for item in leaves if isinstance(item, Far)}
     there = bool(fars)
@@ -131,14 +190,22 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     elif name == "aten::copy_":
         there = isinstance(args[0], Far)
     _check(func, args, kwargs, leaves, there)
+    if graph is not None and there:
+        if name in _COPIES and any(isinstance(item, Tensor) and not isinstance(item, Far) for item in leaves):
+            raise RuntimeError("operation not permitted when stream is capturing: a copy from the CPU")
+        args, kwargs = pytree.tree_map_only(Tensor, _frozen, (args, kwargs))
     args, kwargs = pytree.tree_map_only(Far, lambda item: item.near, (args, kwargs))
     with _disable_current_modes():
-        result = func(*args, **kwargs)
+        result = func(*args, **kwargs) if graph is None or not there else graph.add(func, args, kwargs)
         if name == "aten::_to_copy" and result is args[0]:
             result = result.clone()
     if not there:
         return result
     return pytree.tree_map_only(Tensor, lambda item: fars[id(item)] if id(item) in fars else Far(item), result)
+
+
+def _frozen(tensor: Tensor) -> Tensor:
+    return tensor if isinstance(tensor, Far) else tensor.clone()
 
 
 def _check(func: Any, args: Any, kwargs: dict[str, Any], leaves: list[Any], there: bool) -> None:

@@ -11,16 +11,17 @@ import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from probae.engine.agreement import HALF_TOLERANCE
 from probae.engine.batches import Batch
+from probae.engine.capture import can_capture
 from probae.engine.guard import Guard
 from probae.engine.player import Player
 from probae.engine.precision import PRODUCTS, products
 from probae.engine.programs import Programs, store_size
 from probae.engine.recording import NotRecordableError, given, is_recording
+from probae.engine.update import Update
 from probae.errors import ArgumentError, DataError
 from probae.inference import stepping
 from probae.inference.objective import Objective
@@ -38,6 +39,7 @@ class Descent:
         make_optimizer: from the parameters.
         clip_norm: largest norm of the gradient.
         device, dtype: where parameters go that come into being in the first run.
+        accumulate: batches a step, at most.
         precision: of matrix products.
         way, outlook, decided: how steps run, see `Player`.
 
@@ -52,10 +54,10 @@ class Descent:
 
     def __init__(
         self, programs: Programs, batch: Batch, make_optimizer: Callable[[Iterable[Tensor]], Optimizer],
-        clip_norm: float | None, device: torch.device, dtype: torch.dtype | None, *, precision: str | None,
-        way: str, outlook: Callable[[], float], decided: Mapping[str, str],
+        clip_norm: float | None, device: torch.device, dtype: torch.dtype | None, accumulate: int = 1, *,
+        precision: str | None, way: str, outlook: Callable[[], float], decided: Mapping[str, str],
     ) -> None:  # fmt: skip
-        self.programs, self.clip_norm, self.products = programs, clip_norm, products(precision)
+        self.programs, self.products = programs, products(precision)
         self.flags = self.products if precision == "tf32" else nullcontext  # a flag of the device is not recorded
         self.structure, _ = self._discover(batch)
         if isinstance(programs.objective, Objective):
@@ -63,10 +65,11 @@ class Descent:
         programs.to(device, dtype)
         self._parameters = _trainable(programs)
         self.optimizer = make_optimizer(self._parameters)
-        self.guard = Guard(programs, device)
+        self.guard, self.update = Guard(programs, device), Update(self.optimizer, clip_norm, self._trained)
+        self.is_whole = can_capture(device) and accumulate == 1  # then the player takes the whole step
         self.player = Player(
             self._gradient, programs, device, way=way, outlook=outlook, decided=decided,
-            tolerance=HALF_TOLERANCE if precision in PRODUCTS else None,
+            tolerance=HALF_TOLERANCE if precision in PRODUCTS else None, update=self.update if self.is_whole else None,
         )  # fmt: skip
         self._checked = bool(decided)  # by the run that goes on
         programs.forget_gradients()
@@ -85,15 +88,17 @@ class Descent:
             for group in self.optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
         with self.flags(), stepping.engine():
-            loss = self._losses(batches, number, validate)
-            if self.clip_norm is not None:
-                clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], self.clip_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            whole = self.is_whole and self._checked and not validate
+            loss = self._losses(batches, number, validate, whole)
+            if not whole:
+                self.update.step()
         return loss
 
-    def _losses(self, batches: Sequence[Batch], number: int, validate: bool) -> Tensor:
-        """Leave the gradient in the parameters, and return the loss: the means over the examples of all batches."""
+    def _losses(self, batches: Sequence[Batch], number: int, validate: bool, whole: bool) -> Tensor:
+        """Leave the gradient in the parameters, and return the loss: the means over the examples of all batches.
+
+        If `whole`, the gradient of the only batch is already applied.
+        """
         counts = [self._num_examples(batch) for batch in batches]
         if 0 in counts:
             raise DataError("data", "batches of at least one example", "an empty one")
@@ -102,14 +107,14 @@ class Descent:
             weight = count / sum(counts)
             self.guard.before()
             with stepping.training_step():
-                loss = self._add_gradient(batch, number, weight, validate)
+                loss = self._add_gradient(batch, number, weight, validate, whole)
             if not self.guard.fine(loss, number):
                 raise self.guard.failure(batch, number)
             loss = loss if weight == 1.0 else weight * loss
             total = loss if total is None else total + loss
         return total if total is not None else torch.zeros(())
 
-    def _add_gradient(self, batch: Batch, number: int, weight: float, validate: bool) -> Tensor:
+    def _add_gradient(self, batch: Batch, number: int, weight: float, validate: bool, whole: bool) -> Tensor:
         try:
             with pyro.validation_enabled(validate or not self._checked):
                 if not self._checked:
@@ -119,6 +124,8 @@ class Descent:
             if self.guard.holds():
                 raise
             raise self.guard.failure(batch, number) from error
+        if whole:
+            return given(loss).clone()  # a replay overwrites it
         for p, gradient in zip(self._trained(), gradients, strict=True):
             if gradient is None or weight == 1.0:
                 p.grad = gradient if gradient is not None else p.grad

@@ -12,6 +12,7 @@ from torch import Tensor
 from probae.checks import choice, positive_int, real
 from probae.data import Dataset
 from probae.engine.callbacks import Callback
+from probae.engine.capture import can_capture
 from probae.engine.loggers import Logger
 from probae.engine.monitor import Monitor, bound_monitor
 from probae.engine.player import WAYS
@@ -63,7 +64,7 @@ def dtype(precision: Any, device: torch.device) -> torch.dtype | None:
 def way(given: Any, device: torch.device) -> str:
     """How steps run."""
     found = choice("compile", given, ("auto", *WAYS))
-    if found == "cudagraph" and device.type != "cuda":
+    if found == "cudagraph" and not can_capture(device):
         raise ArgumentError("compile", "'cudagraph' on a CUDA device alone", f"{found!r} on {device}")
     return found
 

@@ -16,6 +16,7 @@ from probae.engine.plans import auto, fixed
 from probae.engine.programs import Programs
 from probae.engine.recording import Function, Outputs, pinned
 from probae.engine.take import Take
+from probae.engine.update import Update
 
 _log = logging.getLogger("probae")
 _MOST_TAKES = 16
@@ -43,16 +44,17 @@ class Player:
         decided: the ways of an earlier run, `Player.ways`, taken over without timing anything.
         tolerance: largest deviation of a recording from an eager call, relative to the largest number of a tensor; by
             default that of the dtype.
+        update: done with the outputs of each call, but for those of `eager`, and captured with it.
     """
 
     def __init__(
         self, function: Function, programs: Programs, device: torch.device, *, way: str = "auto",
         outlook: Callable[[], float] = lambda: 0.0, decided: Mapping[str, str] | None = None,
-        tolerance: float | None = None,
+        tolerance: float | None = None, update: Update | None = None,
     ) -> None:  # fmt: skip
         self.function, self.programs, self.device = function, programs, device
         self.way, self.outlook, self.decided, self.tolerance = way, outlook, dict(decided or {}), tolerance
-        self.calls = 0
+        self.update, self.calls = update, 0
         self.refused = set[str]()
         self._replaced = 0
         self._numbers = self._plain()
@@ -62,7 +64,10 @@ class Player:
         """The function's outputs."""
         take = None if self.way == "eager" else self._take(batch)
         if take is None:
-            return self.eager(batch)
+            outputs = self.eager(batch)
+            if self.update is not None:
+                self.update(outputs)
+            return outputs
         self.calls += 1
         return take(batch)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -207,9 +207,9 @@ class _Sites(Messenger):
 
 
 @contextmanager
-def undone(programs: Programs, device: torch.device) -> Generator[None]:
-    """What runs inside leaves parameters, buffers and random state as they were."""
-    saved, state = [(leaf, leaf.detach().clone()) for leaf in programs.leaves()], random_state(device)
+def undone(programs: Programs, device: torch.device, also: Sequence[Tensor] = ()) -> Generator[None]:
+    """What runs inside leaves parameters, buffers, other tensors and random state as they were."""
+    saved, state = [(leaf, leaf.detach().clone()) for leaf in (*programs.leaves(), *also)], random_state(device)
     pythons, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002 (what a program would draw from)
     stepping.end_step()  # who moves once a step may move inside as well
     try:

@@ -13,6 +13,7 @@ from torch import Tensor
 from probae.engine.agreement import deviation, same_random_state
 from probae.engine.backends import BACKENDS, Program, seconds_to_compile
 from probae.engine.batches import Batch
+from probae.engine.capture import Capture, can_capture
 from probae.engine.randomness import random_state, set_random_state
 from probae.engine.recording import NotRecordableError, Outputs, Recording, record, undone
 
@@ -50,6 +51,8 @@ class Take:
         self.way = "eager"
         self.calls = 0
         self._programs: dict[str, Program] = {}
+        self._capture: Capture | None = None  # of the whole step, for "cudagraph"
+        self._captures = 0  # so far
         self._since = 0  # calls since the recording was made
         self._compared = 0  # `_since` when a call was last compared
         self._look = False  # whether the next one is to be
@@ -73,7 +76,7 @@ class Take:
 
     def candidates(self) -> tuple[str, ...]:
         """Ways that this device has, the cheapest to make first."""
-        return ("trace", "inductor", "cudagraph") if self.player.device.type == "cuda" else ("trace", "inductor")
+        return ("trace", "inductor", *(("cudagraph",) if can_capture(self.player.device) else ()))
 
     def look_again(self, now: bool) -> None:
         """Check the next call: always, or unless one was checked not long ago."""
@@ -107,9 +110,20 @@ class Take:
 
     def _run(self, batch: Batch) -> Outputs:
         if self.way not in self._programs:
-            return self.player.eager(batch)
+            return self._end(self.player.eager(batch))
         self._since += 1
-        return self._check(batch) if self._is_due() else self._play(batch)
+        if self._is_due():
+            outputs = self._end(self._check(batch))
+            self._check_capture()
+            return outputs
+        capture = self._captured(batch)
+        return self._end(self._play(batch)) if capture is None else capture(batch)
+
+    def _end(self, outputs: Outputs) -> Outputs:
+        """Do what is to be done with the outputs of each call."""
+        if self.player.update is not None:
+            self.player.update(outputs)
+        return outputs
 
     def _is_due(self) -> bool:
         """Whether a call is compared with an eager one: often at the start, then now and then."""
@@ -137,14 +151,43 @@ class Take:
         start, recording = time.perf_counter(), self._recorded()
         if way != "trace":
             _log.info("compiling the step, which takes about %.0f s", seconds_to_compile(recording))
-        program = BACKENDS[way](recording)
+        program = BACKENDS["inductor" if self._captures_whole(way) else way](recording)
         with undone(self.player.programs, self.player.device), torch.no_grad():
             program(recording.inputs(self._batch))  # compilers wait for the first call; an operation may refuse it
         self._since = self._compared = 0
         _log.info("made %s in %.1f s", way, time.perf_counter() - start)
         return program
 
+    def _captures_whole(self, way: str) -> bool:
+        return way == "cudagraph" and self.player.update is not None and self._captures <= _MOST_RENEWALS
+
+    def _captured(self, batch: Batch) -> Capture | None:
+        """The whole step, update included, as one graph; captured anew where the optimizer has other settings."""
+        player, update = self.player, self.player.update
+        if update is None or not self._captures_whole(self.way):
+            return None
+        if self._capture is None or not self._capture.fits():
+            self._captures, self._capture = self._captures + 1, None
+            try:
+                if self._captures > _MOST_RENEWALS:
+                    raise RuntimeError("the settings of the optimizer change again and again")
+                program = self._programs[self.way]
+                self._capture = Capture(program, self._recorded(), update, batch, player.programs, player.device)
+            except Exception as error:  # torch raises what it likes
+                self._release(str(error).strip().partition("\n")[0])
+        return self._capture
+
+    def _release(self, why: str) -> None:
+        """From now on the optimizer's step is launched by itself."""
+        self._capture, self._captures = None, _MOST_RENEWALS + 1
+        self._programs["cudagraph"] = BACKENDS["cudagraph"](self._recorded())
+        self.player.tell(f"the step cannot be captured whole: {why}", instead="with the optimizer's step apart")
+
     # Watching.
+
+    def _check_capture(self) -> None:
+        if self._capture is not None and self._capture.fits() and (found := self._capture.deviation()) is not None:
+            self._release(f"a replay gives other numbers: {found}")
 
     def _check(self, batch: Batch) -> Outputs:
         """Run both ways under the same noise. The recording's numbers stand if they agree, else the program's own."""
@@ -178,7 +221,7 @@ class Take:
     def _renew(self, batch: Batch, found: str) -> None:
         """A recording that is no longer what the program does is made anew, or given up."""
         player, old, ways = self.player, self._recorded(), [way for way in self._programs if way != self.way]
-        self.recording, self._batch, self._programs = None, batch, {}
+        self.recording, self._batch, self._programs, self._capture = None, batch, {}, None
         if not self.prepare(self.way) and self.prepare("trace"):
             self.way = "trace"
         for way in ways:

@@ -148,7 +148,7 @@ class Training:
         self._last, self.epoch_random = first, random_state(self.device)
         decided = {} if resume is None else resume["ways"]
         self.descent = Descent(
-            self.programs, first, self._make_optimizer, self.clip_norm, self.device, self.dtype,
+            self.programs, first, self._make_optimizer, self.clip_norm, self.device, self.dtype, self.accumulate,
             precision=self.precision, way=self.way, outlook=lambda: self.batches_left, decided=decided,
         )  # fmt: skip
         if self.monitor is not None:
