@@ -84,9 +84,9 @@ def fit(
         precision: "float32" or "float64", of parameters and data; by default as they are. "bf16" (anywhere) or "tf32"
             (CUDA): float32, but the matrix products of training round their factors to 8 or 10 bits.
         compile: how steps run. "eager": as the programs are written; "trace": from a recording, Pyro's handlers gone;
-            "inductor": that compiled; "cudagraph": and captured on a GPU with the optimizer's part. "auto" times what can pay in the steps that
-            are left, and keeps the fastest. The random numbers are the same in each, results up to rounding; what
-            cannot be recorded runs eagerly, with a warning.
+            "inductor": that compiled; "cudagraph": and captured on a GPU, with the optimizer's part. "auto" times what
+            can pay in the steps that are left, and keeps the fastest. The random numbers are the same in each, results
+            up to rounding; what cannot be recorded runs eagerly, with a warning.
         seed: of all that torch draws in the run; itself drawn from torch's global generator by default.
         callbacks: one `pb.Callback`, or several.
         logger: a `pb.CSVLogger`, any Lightning logger, or several.
