@@ -41,7 +41,7 @@ class Player:
         way: "eager", "trace", "inductor" or "cudagraph" (see `probae.engine.backends`), or "auto": the fastest of
             them, if finding it pays.
         outlook: how many calls are still to come, by which "auto" decides.
-        decided: the ways of an earlier run, `Player.ways`, taken over without timing anything.
+        decided: the ways of an earlier run, `Player.ways`, which "auto" takes over without timing anything.
         tolerance: largest deviation of a recording from an eager call, relative to the largest number of a tensor; by
             default that of the dtype.
         update: done with the outputs of each call, but for those of `eager`, and captured with it.
@@ -150,8 +150,9 @@ class Player:
 
     def _new(self, kind: str) -> Take:
         take = Take(self, is_first=not self._takes)
-        if kind in self.decided:
-            take.is_first, take.plan = True, fixed(take, self.decided[kind])
+        earlier = self.decided.get(kind)
+        if earlier is not None and self.way in ("auto", earlier):
+            take.is_first, take.plan = True, fixed(take, earlier)
         else:
             take.plan = auto(take, self.outlook) if self.way == "auto" else fixed(take, self.way)
         return take

@@ -38,7 +38,8 @@ class ELBO(Objective):
         beta: weight of the KL terms (Higgins et al. 2017).
         free_bits: each latent dimension's KL, averaged over the batch, is not pushed below this many nats
             (Kingma et al. 2016, eq. 15).
-        warmup: training steps over which beta rises linearly from zero (Sonderby et al. 2016).
+        warmup: training steps over which beta rises linearly from zero (Sonderby et al. 2016); with `accumulate=`,
+            batches. The objective counts them: another model wants an objective of its own.
         penalties: callables `(batch, guide_trace) -> (N,)`, or a scalar for a statistic of the batch, added to the
             loss of each example. `batch` is what the model was called with: one argument, a tuple of several, or a
             mapping by name if any was given by keyword.

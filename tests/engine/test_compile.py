@@ -132,6 +132,18 @@ def test_a_resumed_run_takes_the_ways_from_the_checkpoint(name: str, monkeypatch
     assert decided[0].recording is not None
 
 
+@pytest.mark.parametrize(("asked", "way"), [("auto", "trace"), ("trace", "trace"), ("eager", "eager")])
+def test_a_resumed_run_goes_as_it_is_asked_to(asked: str, way: str) -> None:
+    half = train(Net, "trace", callbacks=Stop, epochs=10)
+    assert train(Net, asked, resume=half.run.state, epochs=10).way == way
+
+
+def test_a_resumed_run_that_is_asked_to_record_does() -> None:
+    half = train(Net, "auto", callbacks=Stop, epochs=10)
+    state = {**half.run.state, "ways": dict.fromkeys(half.run.state["ways"], "eager")}
+    assert train(Net, "trace", resume=state, epochs=10).way == "trace"
+
+
 # Compiled.
 
 
