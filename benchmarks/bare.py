@@ -38,9 +38,9 @@ class BareLoop(pb.Callback):
         programs = self.training.programs
         self.parameters = [p for p in programs.parameters() if p.requires_grad]
         self.inputs = None
-        if self.mode in BACKENDS:
+        if self.mode != "eager":
             recording = record(self._gradient, Batch((self.batches[0],), {}), programs, self.training.device)
-            self.program = BACKENDS[self.mode](recording)
+            self.program = BACKENDS["trace" if self.mode == "trace" else "inductor"](recording)
             self.inputs = recording.inputs(Batch((self.batches[0],), {}))
             self.place = next(i for i, tensor in enumerate(self.inputs) if tensor is self.batches[0])
 

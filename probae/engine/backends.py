@@ -1,11 +1,10 @@
-"""Ways to run a recorded graph: as it is, through torch's compiler, or captured on the GPU."""
+"""Ways to run a recorded graph: as it is, or through torch's compiler."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from probae.engine import graphs
@@ -22,24 +21,10 @@ def trace(recording: Recording) -> Program:
 
 def inductor(recording: Recording) -> Program:
     """Compiled by torch's inductor: elementwise work is fused; rounding differs, noise does not."""
-    return _compiled(recording, {})
+    return _compiled(recording)
 
 
-def cudagraph(recording: Recording) -> Program:
-    """Compiled, and its kernels captured in a CUDA graph, so that the CPU launches all of them at once.
-
-    What it returns is copied out of the graph's memory, which the next call overwrites.
-    """
-    run = _compiled(recording, {"triton.cudagraphs": True})
-
-    def play(inputs: list[Tensor]) -> Any:
-        torch.compiler.cudagraph_mark_step_begin()  # or each call would be captured as one that follows the last
-        return [tensor.clone() for tensor in run(inputs)]
-
-    return play
-
-
-BACKENDS: dict[str, Callable[[Recording], Program]] = {"trace": trace, "inductor": inductor, "cudagraph": cudagraph}
+BACKENDS: dict[str, Callable[[Recording], Program]] = {"trace": trace, "inductor": inductor}
 
 
 def seconds_to_compile(recording: Recording) -> float:
@@ -47,11 +32,11 @@ def seconds_to_compile(recording: Recording) -> float:
     return 5.0 + 0.03 * graphs.num_operations(recording.module)
 
 
-def _compiled(recording: Recording, options: dict[str, Any]) -> Program:
+def _compiled(recording: Recording) -> Program:
     """Compiles at its first call. By inductor itself: what `torch.compile` puts around it costs a tenth of a step."""
     from torch._inductor import standalone_compile
 
-    options = {"fallback_random": True, **options}  # inductor's own generator would give other numbers
+    options = {"fallback_random": True}  # inductor's own generator would give other numbers
     halves = graphs.split_noise(recording.module)
     noise, module = (list, recording.module) if halves is None else halves
     compiled: Any = None

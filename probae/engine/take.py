@@ -51,8 +51,9 @@ class Take:
         self.way = "eager"
         self.calls = 0
         self._programs: dict[str, Program] = {}
-        self._capture: Capture | None = None  # of the whole step, for "cudagraph"
+        self._capture: Capture | None = None  # for "cudagraph"
         self._captures = 0  # so far
+        self._unsure = False  # whether the capture may not fit any more
         self._since = 0  # calls since the recording was made
         self._compared = 0  # `_since` when a call was last compared
         self._look = False  # whether the next one is to be
@@ -81,6 +82,7 @@ class Take:
     def look_again(self, now: bool) -> None:
         """Check the next call: always, or unless one was checked not long ago."""
         self._look = self._look or now or self._since - self._compared >= _BETWEEN_LOOKS
+        self._unsure = True
 
     def prepare(self, way: str, *, loudly: bool = True) -> bool:
         """Record, and compile where that is asked. Returns whether it worked; if not, somebody is told."""
@@ -107,6 +109,7 @@ class Take:
         except StopIteration as decision:
             self.way, self.plan, self._batch = decision.value, None, Batch((), {})
             self._programs = {way: program for way, program in self._programs.items() if way == self.way}
+            self._capture = self._capture if self.way == "cudagraph" else None
 
     def _run(self, batch: Batch) -> Outputs:
         if self.way not in self._programs:
@@ -151,43 +154,40 @@ class Take:
         start, recording = time.perf_counter(), self._recorded()
         if way != "trace":
             _log.info("compiling the step, which takes about %.0f s", seconds_to_compile(recording))
-        program = BACKENDS["inductor" if self._captures_whole(way) else way](recording)
+        compiled = "inductor" if way == "cudagraph" else way  # which is captured when it runs
+        program = self._programs.get(compiled) or BACKENDS[compiled](recording)
         with undone(self.player.programs, self.player.device), torch.no_grad():
             program(recording.inputs(self._batch))  # compilers wait for the first call; an operation may refuse it
         self._since = self._compared = 0
         _log.info("made %s in %.1f s", way, time.perf_counter() - start)
         return program
 
-    def _captures_whole(self, way: str) -> bool:
-        return way == "cudagraph" and self.player.update is not None and self._captures <= _MOST_RENEWALS
-
     def _captured(self, batch: Batch) -> Capture | None:
-        """The whole step, update included, as one graph; captured anew where the optimizer has other settings."""
-        player, update = self.player, self.player.update
-        if update is None or not self._captures_whole(self.way):
+        """The call as one graph, captured anew where what it took for fixed has changed."""
+        if self.way != "cudagraph" or self._captures > _MOST_RENEWALS:
             return None
-        if self._capture is None or not self._capture.fits():
+        if self._capture is None or (self._unsure and not self._capture.fits()):
             self._captures, self._capture = self._captures + 1, None
+            player, program = self.player, self._programs[self.way]
             try:
                 if self._captures > _MOST_RENEWALS:
                     raise RuntimeError("the settings of the optimizer change again and again")
-                program = self._programs[self.way]
-                self._capture = Capture(program, self._recorded(), update, batch, player.programs, player.device)
+                self._capture = Capture(program, self._recorded(), player.update, batch, player.programs, player.device)
             except Exception as error:  # torch raises what it likes
                 self._release(str(error).strip().partition("\n")[0])
+        self._unsure = False
         return self._capture
 
     def _release(self, why: str) -> None:
-        """From now on the optimizer's step is launched by itself."""
+        """From now on the call is launched in pieces."""
         self._capture, self._captures = None, _MOST_RENEWALS + 1
-        self._programs["cudagraph"] = BACKENDS["cudagraph"](self._recorded())
-        self.player.tell(f"the step cannot be captured whole: {why}", instead="with the optimizer's step apart")
+        self.player.tell(f"the step cannot be captured: {why}", self.player.way != "auto", "compiled, but in pieces")
 
     # Watching.
 
     def _check_capture(self) -> None:
         if self._capture is not None and self._capture.fits() and (found := self._capture.deviation()) is not None:
-            self._release(f"a replay gives other numbers: {found}")
+            self._release(f"a replay does not do what the step does: {found}")
 
     def _check(self, batch: Batch) -> Outputs:
         """Run both ways under the same noise. The recording's numbers stand if they agree, else the program's own."""

@@ -23,12 +23,10 @@ class Update:
         trained: the parameters that gradients are of, at present.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, clip_norm: float | None, trained: Callable[[], list[Tensor]]
-    ) -> None:  # fmt: skip
+    def __init__(self, optimizer: Optimizer, clip_norm: float | None, trained: Callable[[], list[Tensor]]) -> None:
         self.optimizer, self.clip_norm, self.trained = optimizer, clip_norm, trained
-        self._rates: list[Tensor] = []
-        self._written: list[Any] = []
+        self._rates: list[Tensor] = []  # of the groups, for as long as a capture may read them
+        self._written: list[float] = []  # what stands in them
 
     def __call__(self, outputs: Outputs) -> None:
         """Take the step, from the loss and its gradients."""
@@ -47,24 +45,37 @@ class Update:
 
     def state(self) -> list[Tensor]:
         """All tensors of the optimizer's own that a step changes."""
-        values = [value for state in self.optimizer.state.values() for value in state.values()]
-        return [value for value in values if isinstance(value, Tensor)]
+        return [value for _, _, value in self._kept() if isinstance(value, Tensor)]
 
     def frozen(self) -> list[Any]:
-        """The settings of the optimizer, but for its learning rates: a capture would keep those of then."""
+        """What a capture would keep as it is: settings but for the learning rates, and what is counted in Python."""
         groups = self.optimizer.param_groups
-        return [value for group in groups for key, value in group.items() if key not in ("params", "lr", "initial_lr")]
+        found = [value for group in groups for key, value in group.items() if key not in ("params", "lr", "initial_lr")]
+        rates = [id(group["lr"]) for group in groups if _lies_there(group["lr"])]
+        return [*found, *rates, *(value for _, _, value in self._kept() if not isinstance(value, Tensor))]
+
+    @contextmanager
+    def undone(self) -> Generator[None]:
+        """What the optimizer counts in Python is afterwards as it was."""
+        before = [kept for kept in self._kept() if not isinstance(kept[2], Tensor)]
+        try:
+            yield
+        finally:
+            for values, key, value in before:
+                values[key] = value
 
     @contextmanager
     def capturing(self) -> Generator[None]:
         """While a step is captured, learning rates are tensors, which `refresh` writes anew."""
         groups = self.optimizer.param_groups
         before = [{key: group[key] for key in ("lr", "capturable") if key in group} for group in groups]
-        device = groups[0]["params"][0].device
-        self._rates = [torch.tensor(float(group["lr"]), device=device) for group in groups]
-        self._written = [group["lr"] for group in groups]
+        for group in groups[len(self._rates) :]:
+            self._written.append(float(group["lr"]))  # fused kernels want float32
+            self._rates.append(torch.tensor(self._written[-1], dtype=torch.float32, device=group["params"][0].device))
+        self.refresh()
         for group, rate in zip(groups, self._rates, strict=True):
-            group.update({"lr": rate} | ({"capturable": True} if "capturable" in group else {}))
+            group["lr"] = group["lr"] if _lies_there(group["lr"]) else rate
+            group.update({"capturable": True} if "capturable" in group else {})
         try:
             yield
         finally:
@@ -72,8 +83,16 @@ class Update:
                 group.update(values)
 
     def refresh(self) -> None:
-        """Tell the captured step of the learning rates of now."""
-        for index, group in enumerate(self.optimizer.param_groups):
-            if group["lr"] != self._written[index]:
-                self._rates[index].fill_(group["lr"])
-                self._written[index] = group["lr"]
+        """Tell captured steps of the learning rates of now."""
+        for index, group in enumerate(self.optimizer.param_groups[: len(self._rates)]):
+            if not _lies_there(group["lr"]) and (now := float(group["lr"])) != self._written[index]:
+                self._rates[index].fill_(now)
+                self._written[index] = now
+
+    def _kept(self) -> list[tuple[dict[str, Any], str, Any]]:
+        return [(state, key, value) for state in self.optimizer.state.values() for key, value in state.items()]
+
+
+def _lies_there(rate: Any) -> bool:
+    """Whether a learning rate is a tensor of the device, which a capture reads anew each time."""
+    return isinstance(rate, Tensor) and rate.device.type != "cpu"

@@ -30,7 +30,7 @@ class Played:
     """In place of a recording, which cannot be made of pretended tensors: the function itself."""
 
     def __init__(self, function: Any, batch: Batch, programs: Any, device: torch.device) -> None:
-        self.function, self.programs, self.state = function, programs, programs.leaves()
+        self.function, self.programs, self.state, self.constants = function, programs, programs.leaves(), []
 
     def inputs(self, batch: Batch) -> list[Batch]:
         return [batch]
@@ -60,20 +60,19 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Generator[Accelerator]:
     monkeypatch.setattr(take, "record", Played)
     for module in (take, plans):
         monkeypatch.setattr(module, "seconds_to_compile", lambda recording: 0.0)
-    for way in ("inductor", "cudagraph"):
-        monkeypatch.setitem(backends.BACKENDS, way, program)
+    monkeypatch.setitem(backends.BACKENDS, "inductor", program)
     with accelerator() as counts:
         monkeypatch.setattr(capture, "captured", counts.captured)
         yield counts
 
 
-def trained(make: Callable[[], pb.VAE | pb.RBM], way: str, **settings: Any) -> tuple[list[Any], dict[str, Tensor]]:
+def trained(make: Callable[[], pb.VAE | pb.RBM], way: str, device: Any = FAR, **settings: Any) -> tuple[list[Any], dict[str, Tensor]]:
     """Losses and what a training leaves."""
     torch.manual_seed(0)
     pyro.clear_param_store()
     model = make()
     given = {"epochs": 3, "batch_size": 8, "optimizer": ADAM, **copy.deepcopy(settings)}
-    run = model.fit(X, seed=0, device=FAR, progress=False, compile=way, **given)
+    run = model.fit(X, seed=0, device=device, progress=False, compile=way, **given)
     return run.history["train_loss"], {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
 
@@ -175,7 +174,7 @@ def test_other_settings_are_captured_anew(device: Accelerator) -> None:
 
 
 def test_settings_that_keep_changing_are_launched_apart(device: Accelerator) -> None:
-    with pytest.warns(UserWarning, match="cannot be captured whole: the settings of the optimizer change again"):
+    with pytest.warns(UserWarning, match="cannot be captured: the settings of the optimizer change again"):
         assert_same(vae, callbacks=[Set("weight_decay", lambda step: 0.01 * step, set(range(20)))])
 
 
@@ -188,14 +187,64 @@ class Looks(torch.optim.SGD):
 
 
 def test_an_optimizer_that_looks_at_numbers_is_launched_apart(device: Accelerator) -> None:
-    with pytest.warns(UserWarning, match="cannot be captured whole: operation not permitted"):
+    with pytest.warns(UserWarning, match="cannot be captured: operation not permitted"):
         assert_same(vae, optimizer=partial(Looks, lr=0.1))
     assert not device.graphs
 
 
-def test_batches_in_pieces_are_not_captured(device: Accelerator) -> None:
-    assert_same(vae, accumulate=2)
+class Counts(torch.optim.SGD):
+    """An optimizer that counts in Python, as many do."""
+
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["count"] = self.state[p].get("count", 0) + 1
+                p.data.add_(p.grad, alpha=-0.1 / self.state[p]["count"])
+
+
+def test_an_optimizer_that_counts_in_python_is_launched_apart(device: Accelerator) -> None:
+    with pytest.warns(UserWarning, match="cannot be captured: the optimizer counts in Python"):
+        assert_same(vae, optimizer=partial(Counts, lr=0.1))
     assert not device.graphs
+
+
+def test_by_itself_nobody_is_told_what_cannot_be_captured(device: Accelerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(backends.BACKENDS, "trace", program)
+    monkeypatch.setattr(plans, "_SECONDS_TO_RECORD", 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trained(vae, "auto", epochs=12, optimizer=partial(Looks, lr=0.1))
+    assert not device.graphs
+
+
+def test_with_batches_in_pieces_the_gradient_is_captured(device: Accelerator) -> None:
+    assert_same(vae, accumulate=2)
+    assert device.graphs[0].replays > 8
+
+
+def test_two_kinds_of_batch_hear_one_schedule(device: Accelerator) -> None:
+    assert_same(vae, epochs=40, batch_size=22 - 4, schedule="linear", optimizer=SGD)
+    assert [graph.replays > 8 for graph in device.graphs] == [True, True]
+
+
+class Move(pb.Callback):
+    """Puts a parameter elsewhere."""
+
+    def on_step_end(self, training: Any) -> None:
+        if training.step == 9:
+            for p in training.descent.player.programs.parameters():
+                p.near = p.near.clone()  # as `p.data = ...` does where tensors are real
+
+
+def test_parameters_that_lie_elsewhere_are_captured_anew(device: Accelerator) -> None:
+    assert_same(vae, callbacks=[Move()])
+    assert len(device.graphs) == 2
+
+
+def test_double_precision(device: Accelerator) -> None:
+    losses, _ = trained(vae, "eager", precision="float64", optimizer=SGD)
+    assert trained(vae, "cudagraph", precision="float64", optimizer=SGD)[0] == pytest.approx(losses, rel=1e-7)
+    assert device.graphs[0].replays > 8
 
 
 def test_what_is_frozen_midway_is_captured_anew(device: Accelerator) -> None:
@@ -228,7 +277,7 @@ def test_a_number_of_the_cpu_that_changes_is_noticed(device: Accelerator, monkey
             if training.step == 12:
                 training.programs.model.__self__.encoder.factor.fill_(2.0)
 
-    with pytest.warns(UserWarning, match="cannot be captured whole: a replay gives other numbers"):
+    with pytest.warns(UserWarning, match="cannot be captured: a replay does not do what"):
         trained(lambda: pb.VAE(9, 2, encoder=Scaled()), "cudagraph", callbacks=[Change()], epochs=5)
 
 
@@ -248,3 +297,24 @@ def test_nothing_is_said_where_all_is_well(device: Accelerator) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trained(vae, "cudagraph")
+
+
+GPU: dict[str, dict[str, Any]] = {
+    **SETTINGS,
+    "two kinds of batch": {"epochs": 40, "batch_size": 18, "schedule": "linear"},
+    "in pieces": {"accumulate": 2},
+    "float64": {"precision": "float64"},
+}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("settings", GPU.values(), ids=GPU.keys())
+def test_a_gpu_trains_alike(settings: dict[str, Any]) -> None:
+    assert_same(vae, device="cuda", **settings)
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_on_where_a_step_cannot_be_captured() -> None:
+    with pytest.warns(UserWarning, match="cannot be captured"):
+        assert_same(vae, device="cuda", optimizer=partial(Looks, lr=0.1))
+    assert_same(vae, device="cuda")
