@@ -66,7 +66,9 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Generator[Accelerator]:
         yield counts
 
 
-def trained(make: Callable[[], pb.VAE | pb.RBM], way: str, device: Any = FAR, **settings: Any) -> tuple[list[Any], dict[str, Tensor]]:
+def trained(
+    make: Callable[[], pb.VAE | pb.RBM], way: str, device: Any = FAR, **settings: Any
+) -> tuple[list[Any], dict[str, Tensor]]:
     """Losses and what a training leaves."""
     torch.manual_seed(0)
     pyro.clear_param_store()
