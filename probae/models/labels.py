@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -88,7 +89,10 @@ class Labels(nn.Module):
             return self.one_hot(pyro.sample("y", dist.Categorical(self.rates), obs=given))
         if y is None and observed:
             y = self.check("y", None, size)
-        return self.one_hot(self.filled(torch.full((size,), -1, device=self.rates.device)) if y is None else y)
+        if y is None:
+            return self.one_hot(self.filled(torch.full((size,), -1, device=self.rates.device)))
+        known = (y >= 0) & (y < self.num_labels)  # in a later batch nobody has looked; the loss will tell
+        return torch.where(known.unsqueeze(-1), self.one_hot(y), math.nan)
 
     def infer(self, x: Tensor, y: Tensor | None) -> Tensor:
         """The labels in a guide for examples (N, D), as one-hot vectors, inside its plate."""

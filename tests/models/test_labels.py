@@ -128,6 +128,18 @@ def test_the_objective_takes_the_bound_s_settings() -> None:
         small("latent").objective(betta=0.3)
 
 
+@pytest.mark.parametrize("bad", [-1, 2])
+def test_a_stream_s_later_labels_are_never_taken_for_others(bad: int) -> None:
+    """Nobody looks at them, since that would wait; the loss is none."""
+    good = (torch.ones(4, 9), torch.tensor([0, 1, 0, 1]))
+    stream = [*[good] * 30, (torch.ones(4, 9), torch.tensor([0, 1, bad, 1]))]
+    model = pb.VAE(9, 2, 8, num_labels=2)
+    with pytest.raises(pb.errors.NonFiniteError, match="step 30 is not finite") as caught:
+        model.fit(stream, epochs=1, seed=0)
+    assert caught.value.step == 30
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
 def test_a_stream_s_labels_are_checked_by_the_first_step() -> None:
     for labels, bad in (("condition", LONG - 1), ("latent", LONG + 1), ("latent", LONG.float())):
         with pytest.raises(DataError, match=r"^y: expected") as caught:
